@@ -1,0 +1,175 @@
+//! From what was typed and what the environment says to what is meant: the second stage of the arguments.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    policy::{self, Policy, PolicyError},
+    sandbox::{Plan, PlanError, Session},
+};
+
+use super::exit::Exit;
+
+/// Why a command cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The workspace is not there, or is no folder.
+    #[error("the workspace {path} cannot be used: {source}", path = path.display())]
+    Workspace {
+        /// As it was named.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The state folder cannot be made.
+    #[error("the state folder {path} cannot be made: {source}; PORTCULLIS_HOME can name another", path = path.display())]
+    State {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The session's private folder cannot be made.
+    #[error("no private folder for the session can be made in {path}: {source}; TMPDIR can name another", path = path.display())]
+    Private {
+        /// Where it was tried.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The policy has an error.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The policy cannot be carried out here.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+impl ResolveError {
+    /// The exit code for it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Workspace { .. } => Exit::Usage,
+            Self::State { .. } | Self::Private { .. } => Exit::Output,
+            Self::Policy(_) | Self::Plan(_) => Exit::Policy,
+        }
+    }
+}
+
+/// What the environment says of folders.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// The person's home, canonical.
+    pub home: PathBuf,
+    /// Logs, grants, journals.
+    pub state: PathBuf,
+    /// The person's own policy, if it exists.
+    pub user_policy: PathBuf,
+    /// The environment at the start.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Where an administrator's policy lies.
+pub const SYSTEM_POLICY: &str = "/etc/portcullis/policy.toml";
+/// Where a repository's own policy lies, below its root.
+pub const PROJECT_POLICY: &str = ".portcullis/policy.toml";
+/// The home folder inside a sandbox of somebody who has none.
+const NO_HOME: &str = "/home/agent";
+
+impl Folders {
+    /// Takes them from the environment. Variables that are not UTF-8 are left out: no policy could name their values.
+    pub fn from_environment() -> Self {
+        let environment: BTreeMap<String, String> =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let absolute = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = absolute("HOME").filter(|home| home.parent().is_some()).map(|home| fs::canonicalize(&home).unwrap_or(home));
+        let home = home.unwrap_or_else(|| PathBuf::from(NO_HOME));
+        let (state, config) = match absolute("PORTCULLIS_HOME") {
+            Some(folder) => (folder.clone(), folder),
+            None => (
+                absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("portcullis"),
+                absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("portcullis"),
+            ),
+        };
+        Self { home, state, user_policy: config.join("policy.toml"), environment }
+    }
+}
+
+/// Everything that a command which runs calls needs. The private folder goes when this is dropped.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The merged policy.
+    pub policy: Policy,
+    /// What the kernel will be told.
+    pub plan: Plan,
+    /// The facts of the session.
+    pub session: Session,
+    /// Where calls start.
+    pub cwd: PathBuf,
+    _private: tempfile::TempDir,
+}
+
+/// Resolves the workspace, the policy of all layers, and the plan.
+pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders) -> Result<Resolved, ResolveError> {
+    let (workspace, cwd) = find_workspace(workspace, &folders.home)?;
+    let policy = load_policy(policy, &workspace, folders)?;
+    let state = make_state(&folders.state)?;
+    let temporary = std::env::temp_dir();
+    let private_error = |source| ResolveError::Private { path: temporary.clone(), source };
+    let private = tempfile::Builder::new().prefix("portcullis-").tempdir().map_err(private_error)?;
+    let root = fs::canonicalize(private.path()).map_err(private_error)?;
+    for folder in ["tmp", "home"] {
+        fs::create_dir(root.join(folder)).map_err(private_error)?;
+    }
+    let session = Session { workspace, home: folders.home.clone(), private: root, state, environment: folders.environment.clone() };
+    let plan = Plan::new(&policy, &session)?;
+    Ok(Resolved { policy, plan, session, cwd, _private: private })
+}
+
+/// Loads and merges the policy of all layers for a workspace.
+pub fn load_policy(chosen: Option<&str>, workspace: &Path, folders: &Folders) -> Result<Policy, PolicyError> {
+    policy::load(&policy::Search {
+        chosen: chosen.map(str::to_owned),
+        system: Some(PathBuf::from(SYSTEM_POLICY)),
+        user: Some(folders.user_policy.clone()),
+        project: Some(workspace.join(PROJECT_POLICY)),
+    })
+}
+
+/// The workspace and the folder to start in: what was named, else the repository around the current folder, else that folder.
+pub fn find_workspace(named: Option<&Path>, home: &Path) -> Result<(PathBuf, PathBuf), ResolveError> {
+    let asked = named.unwrap_or(Path::new("."));
+    let error = |source| ResolveError::Workspace { path: asked.to_path_buf(), source };
+    let folder = fs::canonicalize(asked).map_err(error)?;
+    if !folder.is_dir() {
+        return Err(error(io::ErrorKind::NotADirectory.into()));
+    }
+    if named.is_some() {
+        return Ok((folder.clone(), folder));
+    }
+    Ok((repository_around(&folder, home).unwrap_or_else(|| folder.clone()), folder))
+}
+
+/// The nearest folder upwards with a `.git`. It must belong to the same person as the current folder, as git itself demands, and a home
+/// folder under version control is no workspace for everything in it.
+fn repository_around(folder: &Path, home: &Path) -> Option<PathBuf> {
+    let owner = fs::metadata(folder).ok()?.uid();
+    folder
+        .ancestors()
+        .take_while(|candidate| *candidate == folder || (!home.starts_with(candidate) && candidate.parent().is_some()))
+        .find(|candidate| {
+            let git = fs::symlink_metadata(candidate.join(".git"));
+            git.is_ok_and(|git| git.uid() == owner) && fs::metadata(candidate).is_ok_and(|found| found.uid() == owner)
+        })
+        .map(Path::to_path_buf)
+}
+
+fn make_state(state: &Path) -> Result<PathBuf, ResolveError> {
+    let error = |source| ResolveError::State { path: state.to_path_buf(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(error)?;
+    fs::canonicalize(state).map_err(error)
+}

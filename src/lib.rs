@@ -1,0 +1,30 @@
+//! portcullis: a coding agent in which nothing that the model asks for runs in the agent's own process.
+//!
+//! # Layout
+//! Data flows one way, cli → agent → tools' gate → launcher → sandbox, and results come back the same way. A module imports only from
+//! those below it.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`cli`], [`ui`] | what a person types and sees |
+//! | [`agent`] | a session, one turn on one screen, the prefix, events |
+//! | [`tools`] | each tool's schema, and the gate: classify → decide → ask → record → launch → record → redact |
+//! | [`audit`] | the log |
+//! | [`approval`] | what a person has to decide |
+//! | [`model`] | the Responses wire, its stream, retries, the scripted model |
+//! | [`worker`] | the file tools' code, which runs inside a sandbox |
+//! | [`sandbox`] | plan, launcher, and the ritual that a sandbox goes through; the crate's only `unsafe` |
+//! | [`policy`] | policy files, the compiled policy, decisions, prose for the prompt: pure data |
+//!
+//! Two functions are the program, each to be read on one screen: [`agent::turn::run`] and [`sandbox::linux::enter::enter`].
+
+pub mod agent;
+pub mod approval;
+pub mod audit;
+pub mod cli;
+pub mod model;
+pub mod policy;
+pub mod sandbox;
+pub mod tools;
+pub mod ui;
+pub mod worker;

@@ -1,0 +1,330 @@
+//! The request body, built so that it only ever grows.
+//!
+//! `input` is the last key of the object and items are encoded once, when they are appended. A request is therefore a copy of the
+//! head, a copy of the items and a two-byte tail: apart from that tail, request N is an exact byte prefix of request N+1, which
+//! is what a provider's prompt cache rewards.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// Closes the `input` array and the object.
+const TAIL: &[u8] = b"]}";
+
+/// A function that the model may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// The name that the model calls, `[A-Za-z0-9_-]{1,64}` on OpenAI's service.
+    pub name: String,
+    /// What the tool does, for the model.
+    pub description: String,
+    /// A JSON schema of the arguments. It is sent with `strict: true`, for which every object in it must list all its
+    /// properties as required and forbid additional ones.
+    pub parameters: serde_json::Value,
+}
+
+/// Everything in a request that stays the same for the whole session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The model's name as the endpoint knows it.
+    pub model: String,
+    /// The base instructions.
+    pub instructions: String,
+    /// The tools, sent in this order; callers sort them by name.
+    pub tools: Vec<Tool>,
+    /// Groups requests for the provider's prompt cache; one value per session.
+    pub prompt_cache_key: String,
+    /// Whether the model may ask for several calls in one response.
+    pub parallel_tool_calls: bool,
+    /// `minimal`, `low`, `medium`, `high` or whatever the endpoint knows; `None` leaves the field out.
+    pub reasoning_effort: Option<String>,
+    /// Upper bound of tokens for one response, reasoning included; `None` leaves the field out.
+    pub max_output_tokens: Option<u64>,
+}
+
+/// A [`Head`] as bytes, ending just after the `[` that opens `input`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedHead(Bytes);
+
+impl EncodedHead {
+    /// The bytes that every request of the session starts with.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+// Field order is wire order. `input` follows these fields and is written by hand.
+#[derive(Serialize)]
+struct HeadFields<'a> {
+    model: &'a str,
+    stream: bool,
+    store: bool,
+    include: [&'a str; 1],
+    parallel_tool_calls: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Reasoning<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u64>,
+    prompt_cache_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Function<'a>>,
+    instructions: &'a str,
+}
+
+#[derive(Serialize)]
+struct Reasoning<'a> {
+    effort: &'a str,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    r#type: &'a str,
+    name: &'a str,
+    description: &'a str,
+    strict: bool,
+    parameters: &'a serde_json::Value,
+}
+
+impl Head {
+    /// Encodes the head; done once a session. Equal heads give equal bytes. `tools` and `tool_choice` are left out where there
+    /// are no tools, since some servers refuse a choice of nothing.
+    pub fn encode(&self) -> EncodedHead {
+        let tools: Vec<Function<'_>> = self
+            .tools
+            .iter()
+            .map(|tool| Function {
+                r#type: "function",
+                name: &tool.name,
+                description: &tool.description,
+                strict: true,
+                parameters: &tool.parameters,
+            })
+            .collect();
+        let fields = HeadFields {
+            model: &self.model,
+            stream: true,
+            store: false,
+            include: ["reasoning.encrypted_content"],
+            parallel_tool_calls: self.parallel_tool_calls,
+            reasoning: self.reasoning_effort.as_deref().map(|effort| Reasoning { effort }),
+            max_output_tokens: self.max_output_tokens,
+            prompt_cache_key: &self.prompt_cache_key,
+            tool_choice: (!tools.is_empty()).then_some("auto"),
+            tools,
+            instructions: &self.instructions,
+        };
+        let mut out = Vec::with_capacity(self.instructions.len() + 4096);
+        write_json(&mut out, &fields);
+        out.pop();
+        out.extend_from_slice(b",\"input\":[");
+        EncodedHead(Bytes::from(out))
+    }
+}
+
+/// The items of a conversation as the bytes that are sent. Items can be appended, never changed or removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conversation {
+    encoded: Vec<u8>,
+    count: usize,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    r#type: &'a str,
+    role: &'a str,
+    content: [InputText<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct InputText<'a> {
+    r#type: &'a str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    r#type: &'a str,
+    call_id: &'a str,
+    output: &'a str,
+}
+
+impl Conversation {
+    /// An empty conversation.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends an item exactly as the model sent it.
+    pub fn push_raw(&mut self, item: &RawValue) {
+        self.separate();
+        self.encoded.extend_from_slice(item.get().as_bytes());
+    }
+
+    /// Appends what the person said.
+    pub fn push_user(&mut self, text: &str) {
+        self.push_message("user", text);
+    }
+
+    /// Appends what the harness says: environment facts, a changed policy.
+    pub fn push_developer(&mut self, text: &str) {
+        self.push_message("developer", text);
+    }
+
+    /// Appends the output of the call that the model named `call_id`.
+    pub fn push_output(&mut self, call_id: &str, output_text: &str) {
+        self.separate();
+        write_json(&mut self.encoded, &Output { r#type: "function_call_output", call_id, output: output_text });
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether nothing was said yet.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The items as sent, separated by commas. A position taken from its length before an append marks where the new item's
+    /// bytes begin (after the comma, if it is not the first).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    /// The body of the next request: a copy of the head, the items and the tail.
+    pub fn body(&self, head: &EncodedHead) -> Bytes {
+        let mut out = BytesMut::with_capacity(head.0.len() + self.encoded.len() + TAIL.len());
+        out.put_slice(&head.0);
+        out.put_slice(&self.encoded);
+        out.put_slice(TAIL);
+        out.freeze()
+    }
+
+    fn push_message(&mut self, role: &str, text: &str) {
+        self.separate();
+        let content = [InputText { r#type: "input_text", text }];
+        write_json(&mut self.encoded, &Message { r#type: "message", role, content });
+    }
+
+    fn separate(&mut self) {
+        if self.count > 0 {
+            self.encoded.push(b',');
+        }
+        self.count += 1;
+    }
+}
+
+/// Strings, booleans, numbers and JSON values written to memory: there is nothing in them that can fail to encode.
+fn write_json<T: Serialize>(out: &mut Vec<u8>, value: &T) {
+    let written = serde_json::to_writer(out, value);
+    debug_assert!(written.is_ok(), "plain data written to memory cannot fail: {written:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn head() -> Head {
+        Head {
+            model: "m".into(),
+            instructions: "be \"good\"\n\u{2028}".into(),
+            tools: vec![Tool { name: "shell".into(), description: "run".into(), parameters: json!({"type": "object", "b": 1, "a": 2}) }],
+            prompt_cache_key: "k".into(),
+            parallel_tool_calls: true,
+            reasoning_effort: Some("high".into()),
+            max_output_tokens: Some(9),
+        }
+    }
+
+    #[test]
+    fn the_head_carries_every_fixed_field_and_input_comes_last() {
+        let mut conversation = Conversation::new();
+        conversation.push_user("hi");
+        let body = conversation.body(&head().encode());
+        let value: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(value["stream"], json!(true));
+        assert_eq!(value["store"], json!(false));
+        assert_eq!(value["include"], json!(["reasoning.encrypted_content"]));
+        assert_eq!(value["tool_choice"], json!("auto"));
+        assert_eq!(value["reasoning"], json!({"effort": "high"}));
+        assert_eq!(value["max_output_tokens"], json!(9));
+        assert_eq!(value["tools"][0]["type"], json!("function"));
+        assert_eq!(value["tools"][0]["strict"], json!(true));
+        assert_eq!(value["input"][0]["content"][0], json!({"type": "input_text", "text": "hi"}));
+        assert!(body.ends_with(b"]}"));
+        let text = std::str::from_utf8(&body).unwrap();
+        let input = text.find("\"input\":[").unwrap();
+        for key in ["\"model\"", "\"tools\"", "\"instructions\"", "\"prompt_cache_key\""] {
+            assert!(text.find(key).unwrap() < input, "{key} must come before input");
+        }
+    }
+
+    #[test]
+    fn absent_options_and_absent_tools_leave_no_trace() {
+        let bare = Head { tools: Vec::new(), reasoning_effort: None, max_output_tokens: None, ..head() };
+        let body = Conversation::new().body(&bare.encode());
+        let value: Value = serde_json::from_slice(&body).unwrap();
+        for key in ["tools", "tool_choice", "reasoning", "max_output_tokens"] {
+            assert!(value.get(key).is_none(), "{key} should be absent");
+        }
+        assert_eq!(value["input"], json!([]));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Push {
+        User(String),
+        Developer(String),
+        Output(String, String),
+        Raw(String),
+    }
+
+    fn push() -> impl Strategy<Value = Push> {
+        // `any::<char>()` reaches controls, lone combining marks, noncharacters and astral planes.
+        let text = || prop::collection::vec(any::<char>(), 0..24).prop_map(|chars| chars.into_iter().collect::<String>());
+        prop_oneof![
+            text().prop_map(Push::User),
+            text().prop_map(Push::Developer),
+            (text(), text()).prop_map(|(id, out)| Push::Output(id, out)),
+            text().prop_map(Push::Raw),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_history_is_valid_json_and_only_extends_what_was_sent(pushes in prop::collection::vec(push(), 0..20)) {
+            let head = head().encode();
+            let mut conversation = Conversation::new();
+            let mut before = conversation.body(&head);
+            for (done, push) in pushes.iter().enumerate() {
+                match push {
+                    Push::User(text) => conversation.push_user(text),
+                    Push::Developer(text) => conversation.push_developer(text),
+                    Push::Output(id, text) => conversation.push_output(id, text),
+                    Push::Raw(text) => {
+                        let raw = format!("{{ \"type\" : \"reasoning\",\"x\":{} }}", Value::from(text.as_str()));
+                        conversation.push_raw(&RawValue::from_string(raw).unwrap());
+                    }
+                }
+                let body = conversation.body(&head);
+                prop_assert!(body.starts_with(&before[..before.len() - TAIL.len()]));
+                let value: Value = serde_json::from_slice(&body).unwrap();
+                let items = value["input"].as_array().unwrap();
+                prop_assert_eq!(items.len(), done + 1);
+                prop_assert_eq!(conversation.len(), done + 1);
+                let said = match push {
+                    Push::User(_) | Push::Developer(_) => &items[done]["content"][0]["text"],
+                    Push::Output(..) => &items[done]["output"],
+                    Push::Raw(_) => &items[done]["x"],
+                };
+                let (Push::User(text) | Push::Developer(text) | Push::Output(_, text) | Push::Raw(text)) = push;
+                prop_assert_eq!(said.as_str().unwrap(), text);
+                before = body;
+            }
+        }
+    }
+}

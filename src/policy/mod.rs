@@ -1,0 +1,32 @@
+//! Policies: what a session may touch, written once.
+//!
+//! A policy file ([`file`]) is checked value by value (`compile`), put on top of what it extends and merged with the machine's
+//! and the repository's bounds ([`layers`]) into one [`Policy`]. That value is judged ([`judge`], [`command`]), told to the model
+//! ([`prose`]) and fingerprinted ([`canonical`]). All of it is pure data without a clock; [`load`] alone reads files.
+
+pub mod canonical;
+pub mod command;
+mod compile;
+pub mod error;
+pub mod file;
+pub mod groups;
+pub mod host;
+pub mod judge;
+pub mod layers;
+pub mod load;
+pub mod model;
+pub mod partial;
+pub mod place;
+pub mod prose;
+pub mod units;
+
+pub use command::{CommandVerdict, judge_command};
+pub use error::{Mark, PolicyError, Problem};
+pub use groups::{Group, group, groups};
+pub use judge::{Access, Anchors, Because, Judge, PathVerdict, Reason, hides, judge_path};
+pub use load::{Search, check, load, preset, presets};
+pub use model::{
+    Ask, CommandRule, Decision, Enforcement, Environment, Filesystem, GitAccess, Layer, Limits, Network, NetworkMode, OnMissing, Origin,
+    PathRule, Place, Policy,
+};
+pub use prose::{Claim, ClaimKind, claims, render};

@@ -1,0 +1,296 @@
+//! What the model is told of a policy. Each [`Claim`] is a promise that a test probes against a real sandbox (invariant I10).
+//!
+//! The text is symbolic and the same on every machine: no temporary path, no home folder, no clock. It shows values from a
+//! repository's file only quoted, shortened and counted, so that a list of paths cannot pose as instructions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    error::visible,
+    groups, judge,
+    model::{Ask, Decision, GitAccess, NetworkMode, OnMissing, PathRule, Place, Policy},
+    units::{show_duration, show_size},
+};
+
+/// Members of a group that stand beside its name.
+const EXAMPLES: usize = 3;
+/// Entries of one list that are shown; the rest is counted.
+const SHOWN: usize = 12;
+/// Characters of one entry that are shown.
+const SHOWN_ENTRY: usize = 60;
+
+/// What a claim promises. One variant per promise that can be probed for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClaimKind {
+    /// Every call runs confined.
+    Confined,
+    /// What can be read.
+    Reads,
+    /// What can be written.
+    Writes,
+    /// What can be neither.
+    Deny,
+    /// What can never be written.
+    Protect,
+    /// `/tmp` is the session's own.
+    PrivateTemporary,
+    /// The home folder is the session's own.
+    PrivateHome,
+    /// `.git` is read-only.
+    GitReadOnly,
+    /// Commits work, hooks and settings stay.
+    GitCommit,
+    /// Repositories can be made.
+    GitFull,
+    /// There is no network.
+    NetworkNone,
+    /// There is a private loopback.
+    NetworkLoopback,
+    /// The listed hosts can be reached.
+    NetworkAllowlist,
+    /// The host's network can be reached.
+    NetworkOpen,
+    /// The variables that a call sees.
+    Environment,
+    /// Wall-clock time of a call.
+    WallLimit,
+    /// Memory of a call.
+    MemoryLimit,
+    /// Processes of a call.
+    ProcessLimit,
+    /// Open files of a process.
+    OpenFilesLimit,
+    /// Size of a file.
+    FileSizeLimit,
+    /// Output that is kept.
+    OutputLimit,
+    /// Background processes end with their call.
+    LifetimeEndsWithCall,
+    /// Commands that ask or do not run.
+    Commands,
+    /// When a person is asked.
+    AskMode,
+    /// The host may lack a layer.
+    Degrades,
+    /// Nothing turns the sandbox off.
+    NoEscalation,
+    /// How a refusal looks, and what to do then.
+    Refusal,
+}
+
+/// One promise to the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What it promises.
+    pub kind: ClaimKind,
+    /// One or two sentences.
+    pub text: String,
+}
+
+/// Everything that the model is told, in the order in which it is told.
+pub fn claims(policy: &Policy) -> Vec<Claim> {
+    let mut out = Vec::new();
+    let mut say = |kind, text: String| out.push(Claim { kind, text });
+    say(ClaimKind::Confined, "Every tool call runs in a process that the kernel confines to what is said here.".to_owned());
+    let files = &policy.filesystem;
+    say(ClaimKind::Reads, format!("Readable: {}.", layers(&files.read)));
+    say(ClaimKind::Writes, format!("Writable, and readable too: {}. No other file or folder is writable.", layers(&files.write)));
+    if !files.deny.is_empty() {
+        say(ClaimKind::Deny, format!("Neither readable nor writable, even inside the above: {}.", places(&files.deny)));
+    }
+    if !files.protect.is_empty() {
+        say(ClaimKind::Protect, format!("Never writable, not even to create where absent: {}.", places(&files.protect)));
+    }
+    if judge::hides(policy, &Place::Temporary) {
+        say(ClaimKind::PrivateTemporary, "/tmp is private to this session: empty at its start, gone at its end.".to_owned());
+    }
+    if judge::hides(policy, &Place::PrivateHome) {
+        let text =
+            "~ is a private folder of this session: it holds only the readable places above, and what is written there is gone at the end.";
+        say(ClaimKind::PrivateHome, text.to_owned());
+    }
+    let (kind, text) = git(policy.git);
+    say(kind, text.to_owned());
+    let (kind, text) = network(policy);
+    say(kind, text);
+    say(ClaimKind::Environment, environment(policy));
+    limits(policy, &mut say);
+    say(ClaimKind::LifetimeEndsWithCall, "Background processes end with the call that started them.".to_owned());
+    if let Some(text) = commands(policy) {
+        say(ClaimKind::Commands, text);
+    }
+    say(ClaimKind::AskMode, ask(policy.ask).to_owned());
+    if policy.enforcement.on_missing == OnMissing::Degrade {
+        say(
+            ClaimKind::Degrades,
+            "Where this host lacks a layer of enforcement, calls run with the others, and the session says what is lost.".to_owned(),
+        );
+    }
+    say(
+        ClaimKind::NoEscalation,
+        "Nothing turns the sandbox off. A person can grant one named thing, and the call still runs confined.".to_owned(),
+    );
+    let text = "A refusal shows as \"Permission denied\", \"Operation not permitted\", \"Read-only file system\", a network error or a note that names \
+                the rule. Do not try to get round it: say what you need and why.";
+    say(ClaimKind::Refusal, text.to_owned());
+    out
+}
+
+/// The section of the prompt that describes the sandbox, ending with the policy's name and fingerprint.
+pub fn render(policy: &Policy) -> String {
+    let mut text = String::from("# Sandbox\n");
+    for claim in claims(policy) {
+        text.push_str("- ");
+        text.push_str(&claim.text);
+        text.push('\n');
+    }
+    text.push_str(&format!("Policy: {}, fingerprint sha256:{}\n", visible(&policy.name, SHOWN_ENTRY), policy.fingerprint()));
+    text
+}
+
+fn layers(lists: &[Vec<PathRule>]) -> String {
+    let texts: BTreeSet<String> = lists.iter().map(|list| places(list)).collect();
+    match texts.len() {
+        0 => "nothing".to_owned(),
+        1 => texts.into_iter().collect(),
+        _ => {
+            let numbered: Vec<String> = texts.iter().enumerate().map(|(n, text)| format!("({}) {text}", n + 1)).collect();
+            format!("only what each of these lists covers: {}", numbered.join("; "))
+        }
+    }
+}
+
+/// Groups by name with a few of their members, then single places.
+fn places(rules: &[PathRule]) -> String {
+    let mut by_group: BTreeMap<&str, BTreeSet<&Place>> = BTreeMap::new();
+    let mut single: BTreeSet<&Place> = BTreeSet::new();
+    for rule in rules {
+        match (&rule.origin.group, &rule.place) {
+            (_, Place::Temporary | Place::PrivateHome) => _ = single.insert(&rule.place),
+            (_, Place::Workspace(path)) if path.as_os_str().is_empty() => _ = single.insert(&rule.place),
+            (Some(group), _) => _ = by_group.entry(group).or_default().insert(&rule.place),
+            (None, _) => _ = single.insert(&rule.place),
+        }
+    }
+    // A grant that was made from one member of a group names that member, not the group.
+    let mut shown: Vec<String> = Vec::new();
+    for (name, members) in by_group {
+        let whole = groups::group(name).ok().flatten().filter(|group| group.rules.iter().all(|rule| members.contains(&rule.place)));
+        match whole {
+            Some(group) => shown.push(with_examples(name, &group.rules)),
+            None => single.extend(members),
+        }
+    }
+    let mut names: Vec<String> = single.into_iter().map(entry).collect();
+    names.sort();
+    shown.splice(0..0, shortened(names));
+    if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
+}
+
+fn with_examples(name: &str, rules: &[PathRule]) -> String {
+    let examples: Vec<String> = rules.iter().take(EXAMPLES).map(|rule| rule.place.to_string()).collect();
+    match rules.len().checked_sub(EXAMPLES) {
+        None | Some(0) => format!("@{name} ({})", examples.join(", ")),
+        Some(more) => format!("@{name} ({} and {more} more)", examples.join(", ")),
+    }
+}
+
+fn entry(place: &Place) -> String {
+    match place {
+        Place::Temporary => "the private /tmp".to_owned(),
+        Place::PrivateHome => "the private ~".to_owned(),
+        Place::Workspace(path) if path.as_os_str().is_empty() => "the workspace".to_owned(),
+        other => quoted(&other.to_string()),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("`{}`", visible(text, SHOWN_ENTRY).replace('`', "'"))
+}
+
+fn shortened(mut entries: Vec<String>) -> Vec<String> {
+    if let Some(more) = entries.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        entries.truncate(SHOWN);
+        entries.push(format!("{more} more"));
+    }
+    entries
+}
+
+const fn git(git: GitAccess) -> (ClaimKind, &'static str) {
+    match git {
+        GitAccess::None => (ClaimKind::GitReadOnly, "git: .git is read-only; status, log and diff work, commits do not."),
+        GitAccess::Commit => {
+            (ClaimKind::GitCommit, "git: commits and branches work; hooks, configuration and attributes in .git are read-only.")
+        }
+        GitAccess::Full => (
+            ClaimKind::GitFull,
+            "git: commits, init and clone work; hooks, configuration and attributes of the workspace's own .git are read-only.",
+        ),
+    }
+}
+
+fn network(policy: &Policy) -> (ClaimKind, String) {
+    match policy.network.mode {
+        NetworkMode::None => (ClaimKind::NetworkNone, "There is no network, not even a loopback.".to_owned()),
+        NetworkMode::Loopback => (ClaimKind::NetworkLoopback, "There is no network but a loopback of the sandbox's own.".to_owned()),
+        NetworkMode::Allowlist => (ClaimKind::NetworkAllowlist, allow_list(policy)),
+        NetworkMode::Open => (ClaimKind::NetworkOpen, "The host's network can be reached; the host's unix sockets cannot.".to_owned()),
+    }
+}
+
+fn allow_list(policy: &Policy) -> String {
+    let lists = policy.network.allow.iter().map(|hosts| {
+        let hosts: BTreeSet<&str> = hosts.iter().map(|(host, _)| host.as_str()).collect();
+        if hosts.is_empty() { "none".to_owned() } else { shortened(hosts.into_iter().map(quoted).collect()).join(", ") }
+    });
+    let lists: BTreeSet<String> = lists.collect();
+    match lists.len() {
+        0 => "No host can be reached: the allow list is empty.".to_owned(),
+        1 => format!("Only these hosts can be reached, through a proxy: {}.", lists.into_iter().collect::<String>()),
+        _ => format!(
+            "Only hosts that each of these lists names can be reached, through a proxy: {}.",
+            lists.into_iter().collect::<Vec<_>>().join("; ")
+        ),
+    }
+}
+
+fn environment(policy: &Policy) -> String {
+    let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let inherited = names(policy.environment.inherit.iter().map(String::as_str).collect());
+    let set = policy.environment.set.keys().map(String::as_str).collect::<Vec<_>>();
+    let fixed = if set.is_empty() { String::new() } else { format!(" Set to fixed values: {}.", set.join(", ")) };
+    format!("Of the person's environment variables, calls see only: {inherited}.{fixed}")
+}
+
+fn limits(policy: &Policy, say: &mut impl FnMut(ClaimKind, String)) {
+    let limits = &policy.limits;
+    say(ClaimKind::WallLimit, format!("A call ends after {}.", show_duration(limits.wall)));
+    say(ClaimKind::MemoryLimit, format!("A call has {} of memory.", show_size(limits.memory)));
+    say(ClaimKind::ProcessLimit, format!("A call has at most {} processes and threads.", limits.processes));
+    say(ClaimKind::OpenFilesLimit, format!("A process has at most {} open files.", limits.open_files));
+    say(ClaimKind::FileSizeLimit, format!("A written file has at most {}.", show_size(limits.file_size)));
+    say(ClaimKind::OutputLimit, format!("Of a call's output, {} is kept.", show_size(limits.output)));
+}
+
+fn commands(policy: &Policy) -> Option<String> {
+    let of = |decision| {
+        let rules = policy.commands.iter().filter(|rule| rule.decision == decision);
+        let prefixes: BTreeSet<String> = rules.map(|rule| quoted(&rule.prefix.join(" "))).collect();
+        (!prefixes.is_empty()).then(|| shortened(prefixes.into_iter().collect()).join(", "))
+    };
+    let asks = of(Decision::Ask).map(|list| match policy.ask {
+        Ask::Never => format!("Refused, because they would have to ask: {list}."),
+        Ask::WhenNeeded | Ask::Always => format!("A person is asked before: {list}."),
+    });
+    let forbids = of(Decision::Forbid).map(|list| format!("Never run: {list}."));
+    let both: Vec<String> = asks.into_iter().chain(forbids).collect();
+    (!both.is_empty()).then(|| both.join(" "))
+}
+
+const fn ask(ask: Ask) -> &'static str {
+    match ask {
+        Ask::WhenNeeded => "Other calls run without asking; only wider access asks a person.",
+        Ask::Always => "A person is asked before every call that no rule allows.",
+        Ask::Never => "Nobody can be asked: what would ask is refused with the reason.",
+    }
+}

@@ -1,0 +1,156 @@
+//! The agent's side of the launcher: the only way by which portcullis starts anything.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
+};
+
+use super::{
+    message::{FromSandbox, Launch, MessageError, ToLauncher, ToSandbox, receive, send},
+    plan::Plan,
+    stage,
+};
+
+/// Why nothing could be launched.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// This system has no sandbox that portcullis can use.
+    #[error("there is no sandbox for this system yet; portcullis runs on Linux")]
+    Unsupported,
+    /// The launcher process did not start.
+    #[error("the launcher could not be started: {0}")]
+    Start(#[source] io::Error),
+    /// The message to or from it was not passed on.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The sandbox could not be made, or the program not started.
+    #[error("could not {step}: {reason}")]
+    Refused {
+        /// The step of the ritual.
+        step: String,
+        /// Why, with the remedy.
+        reason: String,
+        /// The system's error number.
+        errno: Option<i32>,
+    },
+    /// The sandbox ended without saying how.
+    #[error("the sandbox ended without a word; it may have been killed from outside, or have run out of memory")]
+    Died,
+}
+
+/// The handle to a running launcher. Dropping it ends every sandbox, cleans up, and waits for both.
+#[derive(Debug)]
+pub struct Launcher {
+    control: Option<OwnedFd>,
+    process: Child,
+    plans: AtomicU32,
+}
+
+impl Launcher {
+    /// Starts the launcher. To be called before this process has a second thread, so that nothing else's descriptors or locks are copied.
+    #[allow(clippy::disallowed_methods)]
+    pub fn start() -> Result<Self, LaunchError> {
+        if !cfg!(target_os = "linux") {
+            return Err(LaunchError::Unsupported);
+        }
+        let (ours, theirs) = pair().map_err(|errno| LaunchError::Start(errno.into()))?;
+        // The number must survive the exec, in this child only: it is made inheritable on a copy that is closed right after.
+        let inherited = fcntl(&theirs, FcntlArg::F_DUPFD(stage::CONTROL + 7)).map_err(|errno| LaunchError::Start(errno.into()))?;
+        let inherited = super::sys::own(inherited).map_err(LaunchError::Start)?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("portcullis").arg(stage::STAGE).arg(inherited.as_raw_fd().to_string()).env_clear().current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().map_err(LaunchError::Start)?;
+        Ok(Self { control: Some(ours), process, plans: AtomicU32::new(0) })
+    }
+
+    /// Hands a plan to the launcher and returns the number by which launches name it.
+    pub fn register(&self, plan: Plan) -> Result<u32, LaunchError> {
+        let id = self.plans.fetch_add(1, Ordering::Relaxed);
+        self.tell(&ToLauncher::Register { id, plan: Box::new(plan) }, &[])?;
+        Ok(id)
+    }
+
+    /// Starts a call with the given standard input, output and error.
+    pub fn launch(&self, launch: Launch, streams: [BorrowedFd<'_>; 3]) -> Result<Call, LaunchError> {
+        let (ours, theirs) = pair().map_err(MessageError::from)?;
+        let [stdin, stdout, stderr] = streams;
+        self.tell(&ToLauncher::Launch(launch), &[stdin, stdout, stderr, theirs.as_fd()])?;
+        Ok(Call { socket: ours })
+    }
+
+    fn tell(&self, message: &ToLauncher, descriptors: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+        let control = self.control.as_ref().ok_or(MessageError::Closed)?;
+        Ok(send(control.as_fd(), message, descriptors)?)
+    }
+
+    /// The launcher's process id, for tests and for `doctor`.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        self.control = None;
+        let _ = self.process.wait();
+    }
+}
+
+/// A running call. Dropping it ends the call and everything that it started.
+#[derive(Debug)]
+pub struct Call {
+    socket: OwnedFd,
+}
+
+impl Call {
+    /// The next message of the sandbox, and the terminal's controlling end if it comes with it. Blocks.
+    /// [`MessageError::Closed`] says that the sandbox is gone and cleaned up after.
+    pub fn next(&self) -> Result<(FromSandbox, Option<OwnedFd>), MessageError> {
+        let (message, mut descriptors) = receive(self.socket.as_fd())?;
+        Ok((message, descriptors.pop()))
+    }
+
+    /// Tells the sandbox something. That it is gone already is no error.
+    pub fn tell(&self, message: ToSandbox) {
+        let _ = send(self.socket.as_fd(), &message, &[]);
+    }
+
+    /// Makes [`Self::next`] return `EAGAIN` instead of blocking, for use with an event loop.
+    pub fn set_nonblocking(&self) -> Result<(), Errno> {
+        let flags = OFlag::from_bits_truncate(fcntl(&self.socket, FcntlArg::F_GETFL)?);
+        fcntl(&self.socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map(drop)
+    }
+}
+
+impl AsFd for Call {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Call {
+    fn as_raw_fd(&self) -> i32 {
+        self.socket.as_raw_fd()
+    }
+}
+
+fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    // A message that is longer than the buffer would be refused by the kernel; asking for more than the system's maximum is harmless.
+    for socket in [&one, &other] {
+        let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::SndBuf, &(2 * super::message::MESSAGE_CAP));
+    }
+    Ok((one, other))
+}

@@ -1,0 +1,304 @@
+//! From a [`Policy`] and the facts of a session to a [`Plan`]: everything that the kernel will be told, in absolute paths.
+//!
+//! Pure: no file is looked at, no clock, no environment. Whether a path exists, is a link or matches a glob is found out where the
+//! plan is carried out, inside the sandbox that is being made.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::{GitAccess, Layer, NetworkMode, PathRule, Place, Policy};
+
+/// The facts of a session that a plan depends on besides the policy. They are taken once, at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The workspace: absolute and canonical.
+    pub workspace: PathBuf,
+    /// The person's home folder: absolute and canonical.
+    pub home: PathBuf,
+    /// A private folder of the session on the host, 0700, holding `tmp` and `home`.
+    pub private: PathBuf,
+    /// Where portcullis keeps its state; never visible in a sandbox.
+    pub state: PathBuf,
+    /// The environment at the start.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What may be done below a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Access {
+    /// Read and run.
+    Read,
+    /// Read, run, write, make and remove.
+    Write,
+}
+
+/// A part of the host's file system that a sandbox sees.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Root {
+    /// Where it is seen.
+    pub target: PathBuf,
+    /// Where it lies on the host.
+    pub source: PathBuf,
+    /// What may be done with it.
+    pub access: Access,
+    /// Whether its absence is an error. Named groups list more than any one machine has.
+    pub required: bool,
+}
+
+/// Everything that the kernel is told for the calls of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What is visible, sorted by target, so that a root comes before those inside it.
+    pub roots: Vec<Root>,
+    /// Neither readable nor writable, where they exist.
+    pub deny: Vec<PathBuf>,
+    /// Never writable, also while absent.
+    pub protect: Vec<PathBuf>,
+    /// The same for paths below the workspace that match.
+    pub deny_globs: Vec<String>,
+    /// The same for paths below the workspace that match; those that exist when a call starts.
+    pub protect_globs: Vec<String>,
+    /// The workspace.
+    pub workspace: PathBuf,
+    /// The home folder as seen from inside.
+    pub home: PathBuf,
+    /// How much of `.git` may change.
+    pub git: GitAccess,
+    /// What can be reached.
+    pub network: NetworkMode,
+    /// Ceilings.
+    pub limits: PlanLimits,
+    /// The layers that are applied. All three, outside of the tests that look at one layer alone.
+    pub layers: Vec<Layer>,
+    /// Folder for the journals of placeholders on the host; it lies in the state folder.
+    pub journals: PathBuf,
+}
+
+/// Ceilings as the kernel takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanLimits {
+    /// Wall-clock milliseconds of one call.
+    pub wall_ms: u64,
+    /// Bytes of private memory of one process.
+    pub memory: u64,
+    /// Processes and threads of one call.
+    pub processes: u64,
+    /// Descriptors of one process.
+    pub open_files: u64,
+    /// Bytes of one file.
+    pub file_size: u64,
+}
+
+/// Why no plan can be made. All of these stop a run before anything starts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The mode is in the design and not in this version.
+    #[error("{origin}: network mode `{mode}` is not built yet; use `none` or `open`")]
+    NetworkMode {
+        /// The mode as a policy writes it.
+        mode: &'static str,
+        /// Where it was written.
+        origin: String,
+    },
+    /// The workspace holds more than a project.
+    #[error("{path} cannot be a workspace: {reason}", path = path.display())]
+    Workspace {
+        /// What was asked for.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A writable place would hold the logs and grants.
+    #[error("{state} (the state of portcullis) lies inside {root}, which the policy makes writable; set PORTCULLIS_HOME to a folder elsewhere", state = state.display(), root = root.display())]
+    StateInside {
+        /// The state folder.
+        state: PathBuf,
+        /// The writable root around it.
+        root: PathBuf,
+    },
+}
+
+impl Plan {
+    /// Makes the plan for a policy in a session.
+    pub fn new(policy: &Policy, session: &Session) -> Result<Self, PlanError> {
+        let refuse = |reason| Err(PlanError::Workspace { path: session.workspace.clone(), reason });
+        if session.workspace.parent().is_none() {
+            return refuse("it is the root of the file system; name a project folder with --workspace");
+        }
+        if session.home != session.workspace && session.home.starts_with(&session.workspace) {
+            return refuse("it contains your home folder; name a project folder with --workspace");
+        }
+        for system in ["/usr", "/etc", "/dev", "/proc", "/sys", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/var", "/tmp", "/run"] {
+            if session.workspace == Path::new(system) {
+                return refuse("it belongs to the system; name a project folder with --workspace");
+            }
+        }
+        let mode = policy.network.mode;
+        if let NetworkMode::Loopback | NetworkMode::Allowlist = mode {
+            let origin = policy.network.mode_origin.as_ref().map_or_else(|| policy.name.clone(), ToString::to_string);
+            return Err(PlanError::NetworkMode { mode: if mode == NetworkMode::Loopback { "loopback" } else { "allowlist" }, origin });
+        }
+        let resolver = Resolver { session };
+        let write = resolver.roots(&policy.filesystem.write, Access::Write);
+        let read = resolver.roots(&policy.filesystem.read, Access::Read);
+        if let Some(root) = write.iter().find(|root| session.state.starts_with(&root.source)) {
+            return Err(PlanError::StateInside { state: session.state.clone(), root: root.source.clone() });
+        }
+        let mut roots = write;
+        for root in read {
+            // What is writable is readable as well, so a read root at or below a writable one adds nothing.
+            if !roots.iter().any(|other| other.access == Access::Write && root.same_or_below(other)) {
+                roots.push(root);
+            }
+        }
+        roots.sort();
+        roots.dedup_by(|second, first| first.target == second.target && first.source == second.source);
+        let (mut deny, deny_globs) = resolver.split(&policy.filesystem.deny);
+        deny.push(session.state.clone());
+        let (protect, protect_globs) = resolver.split(&policy.filesystem.protect);
+        let (deny, protect) = (sorted(deny), sorted(protect));
+        let limits = &policy.limits;
+        Ok(Self {
+            roots,
+            deny,
+            protect,
+            deny_globs: sorted(deny_globs),
+            protect_globs: sorted(protect_globs),
+            workspace: session.workspace.clone(),
+            home: session.home.clone(),
+            git: policy.git,
+            network: mode,
+            limits: PlanLimits {
+                wall_ms: u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX),
+                memory: limits.memory,
+                processes: limits.processes,
+                open_files: limits.open_files,
+                file_size: limits.file_size,
+            },
+            layers: vec![Layer::Namespaces, Layer::Landlock, Layer::Seccomp],
+            journals: session.state.join("placeholders"),
+        })
+    }
+
+    /// Whether a layer is applied.
+    pub fn applies(&self, layer: Layer) -> bool {
+        self.layers.contains(&layer)
+    }
+
+    /// The wall-clock limit of one call.
+    pub fn wall(&self) -> Duration {
+        Duration::from_millis(self.limits.wall_ms)
+    }
+
+    /// The environment of a call: the policy's list and nothing else, with `HOME` and `TMPDIR` as they are inside, and on `PATH` only
+    /// folders that are visible and not writable, so that no call can plant a program for the next one.
+    pub fn environment(&self, policy: &Policy, session: &Session) -> Vec<(String, String)> {
+        let mut environment = BTreeMap::new();
+        for name in &policy.environment.inherit {
+            if let Some(value) = session.environment.get(name) {
+                environment.insert(name.clone(), value.clone());
+            }
+        }
+        environment.extend(policy.environment.set.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let path = environment.get("PATH").cloned().unwrap_or_else(|| DEFAULT_PATH.to_owned());
+        environment.insert("PATH".to_owned(), self.visible_path(&path));
+        environment.insert("HOME".to_owned(), self.home.display().to_string());
+        environment.insert("TMPDIR".to_owned(), INSIDE_TMP.to_owned());
+        environment.into_iter().collect()
+    }
+
+    fn visible_path(&self, path: &str) -> String {
+        let mut kept: Vec<&str> = Vec::new();
+        for entry in path.split(':').filter(|entry| entry.starts_with('/')) {
+            let innermost = self.roots.iter().filter(|root| Path::new(entry).starts_with(&root.target)).max_by_key(|root| root.target.components().count());
+            if innermost.is_some_and(|root| root.access == Access::Read) && !kept.contains(&entry) {
+                kept.push(entry);
+            }
+        }
+        if kept.is_empty() { DEFAULT_PATH.to_owned() } else { kept.join(":") }
+    }
+}
+
+/// The `PATH` where the environment names none that is visible.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Where the session's private temporary folder is seen.
+pub const INSIDE_TMP: &str = "/tmp";
+
+impl Root {
+    fn same_or_below(&self, other: &Self) -> bool {
+        self.target.starts_with(&other.target) && self.source.starts_with(&other.source)
+    }
+}
+
+struct Resolver<'a> {
+    session: &'a Session,
+}
+
+impl Resolver<'_> {
+    /// The places that every list covers. A private folder is never the same place as the host's folder that it stands in for.
+    fn roots(&self, lists: &[Vec<PathRule>], access: Access) -> Vec<Root> {
+        let mut lists = lists.iter();
+        let Some(first) = lists.next() else { return Vec::new() };
+        let mut covered: Vec<Root> = first.iter().filter_map(|rule| self.root(rule, access)).collect();
+        for list in lists {
+            let list: Vec<Root> = list.iter().filter_map(|rule| self.root(rule, access)).collect();
+            let mut both = Vec::new();
+            for one in &covered {
+                for other in &list {
+                    if one.same_or_below(other) {
+                        both.push(one.clone());
+                    } else if other.same_or_below(one) {
+                        both.push(other.clone());
+                    }
+                }
+            }
+            covered = both;
+        }
+        sorted(covered)
+    }
+
+    fn root(&self, rule: &PathRule, access: Access) -> Option<Root> {
+        let (target, source) = match &rule.place {
+            Place::Temporary => (PathBuf::from(INSIDE_TMP), self.session.private.join("tmp")),
+            Place::PrivateHome => (self.session.home.clone(), self.session.private.join("home")),
+            place => {
+                let path = self.path(place)?;
+                (path.clone(), path)
+            }
+        };
+        let named = rule.origin.group.is_none() || matches!(rule.place, Place::Workspace(_));
+        Some(Root { target, source, access, required: named })
+    }
+
+    fn path(&self, place: &Place) -> Option<PathBuf> {
+        match place {
+            Place::Absolute(path) => Some(path.clone()),
+            Place::Home(path) => Some(self.session.home.join(path)),
+            // Joining an empty path would leave a trailing slash behind.
+            Place::Workspace(path) if path.as_os_str().is_empty() => Some(self.session.workspace.clone()),
+            Place::Workspace(path) => Some(self.session.workspace.join(path)),
+            Place::Temporary => Some(PathBuf::from(INSIDE_TMP)),
+            Place::PrivateHome => Some(self.session.home.clone()),
+            Place::WorkspaceGlob(_) => None,
+        }
+    }
+
+    fn split(&self, rules: &[PathRule]) -> (Vec<PathBuf>, Vec<String>) {
+        let globs = rules.iter().filter_map(|rule| match &rule.place {
+            Place::WorkspaceGlob(glob) => Some(glob.clone()),
+            _ => None,
+        });
+        (rules.iter().filter_map(|rule| self.path(&rule.place)).collect(), globs.collect())
+    }
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort();
+    list.dedup();
+    list
+}
