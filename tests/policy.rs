@@ -1,5 +1,7 @@
 //! The policy module as its users see it: errors, presets, layers, fingerprints, verdicts and the text for the model.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -107,7 +109,7 @@ fn every_kind_of_mistake_is_shown_with_line_caret_and_hint() {
         ),
         (
             "filesystem.read = \"/usr\"",
-            "p.toml:3:19: wrong type: string \"/usr\", expected a sequence\n    3 | filesystem.read = \"/usr\"\n      |                   ^^^^^^",
+            "p.toml:3:19: wrong type: string \"/usr\", expected a list\n    3 | filesystem.read = \"/usr\"\n      |                   ^^^^^^",
         ),
         (
             "limits.memory = \"4GB\"",
@@ -164,6 +166,15 @@ fn every_kind_of_mistake_is_shown_with_line_caret_and_hint() {
         (
             "enforcement.require = [\"landlok\"]",
             "p.toml:3:24: `landlok` is not a value of `require`\n    3 | enforcement.require = [\"landlok\"]\n      |                        ^^^^^^^^^ one of: landlock, seccomp, namespaces",
+        ),
+        ("limits = 3", "p.toml:3:10: wrong type: integer `3`, expected a table\n    3 | limits = 3\n      |          ^"),
+        (
+            "filesystem.deny = [\"!**/.env\"]",
+            "p.toml:3:20: `!**/.env` is not a valid path\n    3 | filesystem.deny = [\"!**/.env\"]\n      |                    ^^^^^^^^^^ no list takes exceptions; write ./! for a name that begins so",
+        ),
+        (
+            "[[command]]\nprefix = [\"git push\"]\ndecision = \"ask\"",
+            "p.toml:4:11: `git push` is not a valid program name\n    4 | prefix = [\"git push\"]\n      |           ^^^^^^^^^^ one word each, as in [\"git\", \"push\"]; a rule with all in one would never match",
         ),
     ];
     for (body, expected) in table {
@@ -352,6 +363,30 @@ fn a_read_only_policy_keeps_a_workspace_below_the_private_home_read_only() {
 }
 
 #[test]
+fn a_symbolic_place_lies_where_the_session_says() {
+    let path = |place: &Place| anchors().path(place).map(|path| path.into_os_string().into_string().unwrap());
+    assert_eq!(path(&Place::Workspace(PathBuf::new())).unwrap(), "/home/ann/work");
+    assert_eq!(path(&Place::Workspace("a/b".into())).unwrap(), "/home/ann/work/a/b");
+    assert_eq!(path(&Place::Home(".ssh".into())).unwrap(), "/home/ann/.ssh");
+    assert_eq!(path(&Place::Absolute("/usr".into())).unwrap(), "/usr");
+    assert_eq!(path(&Place::Temporary).unwrap(), "/tmp");
+    assert_eq!(path(&Place::PrivateHome).unwrap(), "/home/ann");
+    assert_eq!(path(&Place::WorkspaceGlob("**/x".into())), None);
+}
+
+#[test]
+fn a_glob_means_the_same_with_superfluous_slashes() {
+    for glob in ["**/*.key", "./**/*.key", "**//*.key/", "**/./*.key"] {
+        let policy = policy(&format!("filesystem.read = [\"@workspace\"]\nfilesystem.deny = [{glob:?}]"));
+        assert_eq!(verdict(&policy, "/home/ann/work/a/x.key", Access::Read), Reason::Denied, "{glob}");
+        assert_eq!(verdict(&policy, "/home/ann/work/a/x.keys", Access::Read), Reason::Allowed, "{glob}");
+    }
+    let policy = policy("filesystem.read = [\"/\"]\nfilesystem.deny = [\"src/*.key\"]");
+    assert_eq!(verdict(&policy, "/home/ann/work/src/deep/x.key", Access::Read), Reason::Allowed, "* does not cross a folder");
+    assert_eq!(verdict(&policy, "/srv/src/x.key", Access::Read), Reason::Allowed, "globs end at the workspace");
+}
+
+#[test]
 fn git_stays_read_only_without_leave_even_where_everything_around_it_is_writable() {
     let none = policy("filesystem.write = [\"@workspace\", \".git\"]");
     assert_eq!(verdict(&none, "/home/ann/work/.git/index", Access::Write), Reason::GitReadOnly);
@@ -485,12 +520,13 @@ fn a_repositorys_file_cannot_widen_by_rules_or_variables_and_a_note_says_so() {
 fn the_users_file_takes_away_even_where_a_flag_chose_another() {
     let user = parse(
         "filesystem.write = [\"~/x\"]\nfilesystem.deny = [\"private\"]\n[[command]]\nprefix = [\"make\"]\ndecision = \"forbid\"\n\
-         [[command]]\nprefix = [\"git\", \"push\"]\ndecision = \"allow\"",
+         [[command]]\nprefix = [\"npm\"]\ndecision = \"allow\"",
     );
     let merged = merge(Layers { chosen: parse("extends = \"workspace-write\""), user: Some(user), ..Layers::default() });
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(judge_command(&merged, &words("make all")).decision, Some(Decision::Forbid));
     assert_eq!(judge_command(&merged, &words("git push")).decision, Some(Decision::Ask));
+    assert_eq!(judge_command(&merged, &words("npm test")).decision, None, "what the user's file allows is not allowed");
     assert_eq!(judge_command(&merged, &words("git pushx")).decision, None);
     assert_eq!(judge_command(&merged, &words("git")).decision, None);
     assert_eq!(verdict(&merged, "/home/ann/work/private/x", Access::Read), Reason::Denied);
@@ -606,7 +642,7 @@ fn what_cannot_be_read_stops_the_run() {
     says(user(), "cannot be read");
     fs::write(&path, "schema = 1\nname = \"x\"\n[filesystem]\ndeny = [\"ok\", \"../bad\"]").unwrap();
     says(project(), "policy.toml:4:15: `../bad` leads upwards");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_err() {
         says(project(), "cannot be read: Permission denied");
     }
@@ -647,7 +683,7 @@ fn the_fingerprint_counts_meaning_and_nothing_else() {
         "enforcement.require = [\"landlock\"]",
         "enforcement.on_missing = \"degrade\"",
         "command = [{ prefix = [\"a\"], decision = \"ask\" }]",
-        "command = [{ prefix = [\"a b\"], decision = \"ask\" }]",
+        "command = [{ prefix = [\"a\", \"b c\"], decision = \"ask\" }]",
         "command = [{ prefix = [\"a\", \"b\"], decision = \"ask\" }]",
         "command = [{ prefix = [\"a\"], decision = \"forbid\" }]",
     ];

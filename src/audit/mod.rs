@@ -1,1 +1,7 @@
-//! placeholder
+//! The record of what was asked for, what was decided, and what came of it.
+
+pub mod log;
+pub mod record;
+
+pub use log::{Log, LogError};
+pub use record::{CallStatus, Denial, Event, Record, SCHEMA};

@@ -318,6 +318,10 @@ impl Reader<'_> {
             return self.fail(&shape.prefix.span(), Problem::Empty("prefix"), hint);
         }
         let prefix = words.iter().map(|word| self.filled("prefix", word).map(str::to_owned)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(word) = words.first().filter(|word| word.get_ref().contains(' ') && !word.get_ref().contains('/')) {
+            let hint = "one word each, as in [\"git\", \"push\"]; a rule with all in one would never match".to_owned();
+            return self.fail(&word.span(), Problem::Malformed { what: "program name", value: value(word.get_ref()) }, hint);
+        }
         let choices = [("allow", Decision::Allow), ("ask", Decision::Ask), ("forbid", Decision::Forbid)];
         let texts = |examples: &[Spanned<String>]| examples.iter().map(|example| example.get_ref().clone()).collect();
         let rule = CommandRule {

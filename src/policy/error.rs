@@ -10,7 +10,7 @@ const SHOWN_LINE: usize = 120;
 const SHOWN_VALUE: usize = 80;
 
 /// What is wrong. Values that stand in a message come from a file that nobody may have reviewed, so they are kept short and
-/// made visible ([`visible`]) before they are put in here.
+/// made visible before they are put in here.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Problem {

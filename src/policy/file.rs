@@ -1,4 +1,4 @@
-//! The shape of a policy file, and the step from its text to that shape. What the values mean is [`super::compile`]'s business.
+//! The shape of a policy file, and the step from its text to that shape. What the values mean is `compile`'s business.
 
 use std::collections::BTreeMap;
 
@@ -122,7 +122,8 @@ pub(super) fn parse(source: &Source) -> Result<PolicyFile, PolicyError> {
         return Err(PolicyError::whole(&source.file, Problem::TooLarge(LARGEST_FILE), None));
     }
     // `from_str` would describe a fault of types by its own line numbers; parsing first tells syntax from shape.
-    let syntax = |e: &toml::de::Error| source.error(&e.span().unwrap_or(0..0), Problem::Syntax(value(&e.message().replace('\n', "; "))), None);
+    let syntax =
+        |e: &toml::de::Error| source.error(&e.span().unwrap_or(0..0), Problem::Syntax(value(&e.message().replace('\n', "; "))), None);
     let reader = toml::Deserializer::parse(&source.text).map_err(|e| syntax(&e))?;
     PolicyFile::deserialize(reader).map_err(|e| shape_error(source, &e))
 }
@@ -146,5 +147,19 @@ fn shape_error(source: &Source, e: &toml::de::Error) -> PolicyError {
         };
         return source.error(&span, Problem::MissingKey(name), Some("every [[command]] needs prefix and decision".to_owned()));
     }
-    source.error(&span, Problem::WrongType(value(e.message().trim_start_matches("invalid type: "))), None)
+    source.error(&span, Problem::WrongType(value(&plain(e.message()))), None)
+}
+
+/// serde names Rust's types; a person who writes a policy knows TOML's.
+fn plain(message: &str) -> String {
+    let (found, expected) = message.rsplit_once(", expected ").unwrap_or((message, ""));
+    let found = found.trim_start_matches("invalid type: ").trim_end_matches(" as i128").trim_end_matches(" as u128");
+    match expected {
+        "" => found.to_owned(),
+        "i64" => format!("{found}, expected a whole number"),
+        "a sequence" => format!("{found}, expected a list"),
+        "a map" => format!("{found}, expected a table"),
+        other if other.starts_with("struct ") => format!("{found}, expected a table"),
+        other => format!("{found}, expected {other}"),
+    }
 }

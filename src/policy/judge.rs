@@ -24,6 +24,23 @@ pub struct Anchors {
     pub temporary: PathBuf,
 }
 
+impl Anchors {
+    /// Where `place` lies in this session; `None` for a glob, which lies in no one place. The private folders lie where the real
+    /// ones would be.
+    pub fn path(&self, place: &Place) -> Option<PathBuf> {
+        match place {
+            Place::Absolute(path) => Some(path.clone()),
+            Place::Home(below) => Some(self.home.join(below)),
+            // Joined with nothing, a path would gain a slash at its end.
+            Place::Workspace(below) if below.as_os_str().is_empty() => Some(self.workspace.clone()),
+            Place::Workspace(below) => Some(self.workspace.join(below)),
+            Place::WorkspaceGlob(_) => None,
+            Place::Temporary => Some(self.temporary.clone()),
+            Place::PrivateHome => Some(self.home.clone()),
+        }
+    }
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
@@ -205,11 +222,9 @@ pub fn hides(policy: &Policy, place: &Place) -> bool {
 
 fn spot(place: &Place, anchors: &Anchors) -> Spot {
     match place {
-        Place::Absolute(path) => Spot::Below(path.clone()),
-        Place::Home(path) => Spot::Below(anchors.home.join(path)),
-        Place::Workspace(path) => Spot::Below(anchors.workspace.join(path)),
         Place::WorkspaceGlob(glob) => Spot::Glob(place::compile(glob).ok()),
         Place::Temporary | Place::PrivateHome => Spot::Private,
+        _ => anchors.path(place).map_or(Spot::Private, Spot::Below),
     }
 }
 

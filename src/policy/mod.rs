@@ -1,8 +1,8 @@
 //! Policies: what a session may touch, written once.
 //!
-//! A policy file ([`file`]) is checked value by value (`compile`), put on top of what it extends and merged with the machine's
+//! A policy file ([`mod@file`]) is checked value by value (`compile`), put on top of what it extends and merged with the machine's
 //! and the repository's bounds ([`layers`]) into one [`Policy`]. That value is judged ([`judge`], [`command`]), told to the model
-//! ([`prose`]) and fingerprinted ([`canonical`]). All of it is pure data without a clock; [`load`] alone reads files.
+//! ([`prose`]) and fingerprinted ([`canonical`]). All of it is pure data without a clock; [`mod@load`] alone reads files.
 
 pub mod canonical;
 pub mod command;

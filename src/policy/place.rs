@@ -39,6 +39,12 @@ pub(super) fn parse(text: &str) -> Result<Place, Fault> {
             "a relative path lies below the workspace; name any other place from / or ~/",
         ));
     }
+    if text.starts_with('!') {
+        return Err(Fault::new(
+            Problem::Malformed { what: "path", value: value(text) },
+            "no list takes exceptions; write ./! for a name that begins so",
+        ));
+    }
     let wild = text.contains(['*', '?', '[', '{']);
     if text.starts_with('/') {
         refuse_glob_outside(text, wild)?;
@@ -59,7 +65,8 @@ pub(super) fn parse(text: &str) -> Result<Place, Fault> {
         ));
     }
     if wild {
-        let glob = text.strip_prefix("./").unwrap_or(text).to_owned();
+        // Paths are matched without `.` and repeated or trailing slashes, so a glob that kept them would silently match nothing.
+        let glob = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/");
         return match compile(&glob) {
             Ok(_) => Ok(Place::WorkspaceGlob(glob)),
             Err(e) => Err(Fault::new(

@@ -1,1 +1,11 @@
-//! placeholder
+//! What the model can call, and the one way by which a call is carried out.
+
+pub mod capture;
+pub mod denial;
+pub mod gate;
+pub mod redact;
+pub mod registry;
+pub mod run;
+
+pub use gate::{Gate, GateError, Outcome};
+pub use registry::{Invocation, definitions};

@@ -91,8 +91,8 @@ pub(crate) fn search(cwd: &Path, query: &Query<'_>) -> Result<Served, WorkerErro
         match entry {
             Err(_) => run.unreadable += 1,
             Ok(entry) => {
-                let file = entry.depth() == 0 || entry.file_type().is_some_and(|kind| kind.is_file());
-                if !file || entry.file_type().is_some_and(|kind| kind.is_dir()) {
+                let is_file = if entry.depth() == 0 { metadata.is_file() } else { entry.file_type().is_some_and(|kind| kind.is_file()) };
+                if !is_file {
                     continue;
                 }
                 if entry.depth() > 0 && globs.matched(entry.path(), false).is_ignore() {

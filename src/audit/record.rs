@@ -1,0 +1,152 @@
+//! One line of the log.
+//!
+//! A record is a JSON object on one line. `v` is the version of the schema; a reader ignores fields that it does not know. `chain` is
+//! kept free for the keyed hash chain.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sandbox::Applied;
+
+/// The version of the schema that this program writes.
+pub const SCHEMA: u32 = 1;
+
+/// A record: the envelope, then what happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA`].
+    pub v: u32,
+    /// Counts up from 0 without a gap within a session.
+    pub seq: u64,
+    /// The session, a UUID of version 7.
+    pub session: String,
+    /// Wall-clock time, RFC 3339 in UTC with milliseconds.
+    pub time: String,
+    /// Nanoseconds since the session began, by a clock that is never set back.
+    pub monotonic_ns: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A session began.
+    SessionStart {
+        /// The program's version.
+        version: String,
+        /// The user's number on the host.
+        uid: u32,
+        /// The agent's process id.
+        pid: u32,
+        /// The workspace.
+        workspace: String,
+        /// The policy's name.
+        policy: String,
+        /// Its fingerprint, SHA-256 in hexadecimal.
+        fingerprint: String,
+        /// The files that it was merged from, with the role of each.
+        sources: Vec<(String, String)>,
+        /// The endpoint's base URL.
+        endpoint: String,
+        /// The model's name.
+        model: String,
+    },
+    /// A call is about to run, or was refused. Written before anything starts.
+    CallIntent {
+        /// The call's id, as the model gave it.
+        call: String,
+        /// The tool's name, as the model gave it.
+        tool: String,
+        /// Its arguments, as the model gave them, redacted.
+        arguments: String,
+        /// `allow`, `refuse`.
+        decision: String,
+        /// Who decided: `policy`, `rule`, `arguments`.
+        decided_by: String,
+        /// The rule that decided, as file and line, or the reason.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        rule: Option<String>,
+    },
+    /// What came of a call.
+    CallOutcome {
+        /// The call's id.
+        call: String,
+        /// How it ended.
+        status: CallStatus,
+        /// Its exit code, as a shell reports it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        exit_code: Option<i32>,
+        /// Wall-clock milliseconds, launch included.
+        duration_ms: u64,
+        /// Bytes that it wrote.
+        output_bytes: u64,
+        /// Peak memory of its largest process, in bytes.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        peak_bytes: Option<u64>,
+        /// What the kernel was really told to enforce.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        applied: Option<Applied>,
+        /// What was refused on the way.
+        denials: Vec<Denial>,
+    },
+    /// A turn ended.
+    TurnEnd {
+        /// `answered`, `interrupted` or `failed`.
+        outcome: String,
+        /// Requests made.
+        requests: u64,
+        /// Input tokens, of which `cached_tokens` came from the provider's cache.
+        input_tokens: u64,
+        /// See `input_tokens`.
+        cached_tokens: u64,
+        /// Output tokens.
+        output_tokens: u64,
+    },
+    /// The session ended in order.
+    SessionEnd,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallStatus {
+    /// It ran and succeeded.
+    Ok,
+    /// It ran and failed by its own account.
+    Failed,
+    /// It did not run: policy, rule or arguments.
+    Refused,
+    /// A limit ended it.
+    Limit,
+    /// The sandbox could not be made, or broke.
+    Broken,
+}
+
+/// A refusal by the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Denial {
+    /// What was refused: a path, or `network`.
+    pub resource: String,
+    /// `read`, `write` or `connect`.
+    pub access: String,
+    /// The layer that refused: `mounts`, `landlock`, `seccomp`, `network namespace`.
+    pub layer: String,
+    /// The rule: policy file and line.
+    pub rule: String,
+    /// `kernel` where the kernel reported this very access, `inferred` where it follows from the policy and the program's words.
+    pub certainty: String,
+    /// The smallest change of policy that would have allowed it; none where no policy can.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grant: Option<String>,
+}
+
+impl Denial {
+    /// In one line, for the model and for people.
+    pub fn sentence(&self) -> String {
+        let Self { resource, access, layer, rule, certainty, grant } = self;
+        let grant = grant.as_ref().map_or_else(|| "no policy can allow it".to_owned(), |grant| format!("smallest grant: {grant}"));
+        format!("refused: {access} {resource} ({layer}; rule {rule}; {certainty}; {grant})")
+    }
+}
