@@ -1,1 +1,11 @@
-//! placeholder
+//! The loop: assemble, infer, invoke, respond, until the model calls no more tools.
+
+pub mod event;
+pub mod prefix;
+pub mod session;
+pub mod turn;
+
+pub use event::{Event, Observer};
+pub use prefix::Prefix;
+pub use session::{Session, SessionError};
+pub use turn::{TurnError, TurnSummary};

@@ -29,13 +29,16 @@ pub enum Judgement {
 
 /// Judges the text of a shell command: forbid > ask > allow, and where no rule matches the policy's `[approval]` holds.
 pub fn judge(policy: &Policy, text: &str) -> Judgement {
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || ";|&()<>$`{}\"'\\=".contains(c)).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || ";|&()<>$`{}\"'\\=".contains(c)).filter(|word| !word.is_empty()).collect();
     let strictest = policy.commands.iter().filter(|rule| appears(&rule.prefix, &words)).max_by_key(|rule| rule.decision);
     let because = |rule: &CommandRule| format!("{} (rule `{}`, {})", rule.why, rule.prefix.join(" "), rule.origin);
     match strictest {
         Some(rule) if rule.decision == Decision::Forbid => Judgement::Forbid { reason: because(rule) },
         Some(rule) if rule.decision == Decision::Ask => Judgement::Ask { reason: because(rule) },
-        _ if policy.ask == Ask::Always => Judgement::Ask { reason: "the policy asks before each call ([approval] ask = \"always\")".to_owned() },
+        _ if policy.ask == Ask::Always => {
+            Judgement::Ask { reason: "the policy asks before each call ([approval] ask = \"always\")".to_owned() }
+        }
         rule => Judgement::Allow { rule: rule.cloned() },
     }
 }
@@ -53,7 +56,8 @@ mod tests {
     #[test]
     fn a_rule_matches_wherever_its_words_stand_and_the_strictest_wins() {
         let policy = crate::policy::preset("workspace-write").unwrap();
-        let asks = ["git push", "cd x && git push origin main", "env A=1 git push", "echo `git push`", "/usr/bin/git push", "sh -c 'git push'"];
+        let asks =
+            ["git push", "cd x && git push origin main", "env A=1 git push", "echo `git push`", "/usr/bin/git push", "sh -c 'git push'"];
         for text in asks {
             assert!(matches!(judge(&policy, text), Judgement::Ask { .. }), "{text}");
         }

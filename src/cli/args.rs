@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::exit::TABLE;
+use super::{exec::Task, exit::TABLE};
+use crate::policy::Ask;
 
 /// A coding agent in which nothing the model asks for runs in the agent's own process.
 #[derive(Debug, Parser)]
@@ -26,7 +27,11 @@ pub(super) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Work on one task, from the prompt to the answer, without questions.
+    #[command(after_help = EXEC_EXAMPLES)]
+    Exec(ExecArguments),
     /// Run any command under a policy; streams, terminal, signals and exit code are passed through.
+    #[command(after_help = SANDBOX_EXAMPLES)]
     Sandbox {
         #[command(flatten)]
         common: Common,
@@ -34,4 +39,86 @@ pub(super) enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
         command: Vec<String>,
     },
+    /// Show what the model is told before a person says anything, or its hash.
+    #[command(subcommand)]
+    Prompt(PromptCommand),
+    /// Watch the real loop work on a small project: no key, no network, a scripted model.
+    Demo,
 }
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PromptCommand {
+    /// Print every part of the prefix, in the order in which it is sent.
+    Show(Common),
+    /// Print the SHA-256 of the parts that are the same in every run.
+    Hash(Common),
+}
+
+/// Where the model is reached unless said otherwise.
+const DEFAULT_URL: &str = "https://api.openai.com/v1";
+/// The model unless said otherwise.
+const DEFAULT_MODEL: &str = "gpt-5.5";
+/// Where the key is unless said otherwise.
+const DEFAULT_KEY_VARIABLE: &str = "OPENAI_API_KEY";
+
+#[derive(Debug, Args)]
+pub(super) struct ExecArguments {
+    #[command(flatten)]
+    common: Common,
+    /// The base URL of an endpoint that speaks the Responses API.
+    #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
+    provider_url: String,
+    /// The model's name.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_MODEL)]
+    model: String,
+    /// The environment variable that holds the key. The key itself is never an argument.
+    #[arg(long, value_name = "VARIABLE", default_value = DEFAULT_KEY_VARIABLE)]
+    key_env: String,
+    /// When calls would ask: a call that asks is refused here, because nobody can be asked. The policy may be stricter.
+    #[arg(long, value_name = "MODE")]
+    ask: Option<AskMode>,
+    /// One JSON event a line on standard output.
+    #[arg(long)]
+    json: bool,
+    /// The task; `-`, or none, reads it from standard input.
+    prompt: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AskMode {
+    Always,
+    WhenNeeded,
+    Never,
+}
+
+impl From<ExecArguments> for Task {
+    fn from(arguments: ExecArguments) -> Self {
+        let ask = arguments.ask.map(|mode| match mode {
+            AskMode::Always => Ask::Always,
+            AskMode::WhenNeeded => Ask::WhenNeeded,
+            AskMode::Never => Ask::Never,
+        });
+        Self {
+            prompt: arguments.prompt,
+            policy: arguments.common.policy,
+            workspace: arguments.common.workspace,
+            provider_url: arguments.provider_url,
+            model: arguments.model,
+            key_variable: arguments.key_env,
+            ask,
+            json: arguments.json,
+        }
+    }
+}
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  portcullis exec \"Why does the parser test fail? Fix it.\"
+  portcullis exec --policy read-only \"What does this repository do?\"
+  portcullis exec --provider-url http://127.0.0.1:8080/v1 --model local --json - < task.txt";
+
+const SANDBOX_EXAMPLES: &str = "\
+Examples:
+  portcullis sandbox -- npm test
+  portcullis sandbox --policy locked -- ./untrusted-script.sh
+  portcullis sandbox --policy ./my-policy.toml -- bash";

@@ -1,7 +1,11 @@
 //! The command line. Nothing past this folder knows clap.
 
 mod args;
+mod demo;
+mod exec;
 pub mod exit;
+mod output;
+mod prompt;
 mod resolve;
 mod sandbox;
 
@@ -23,9 +27,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Exit {
-    use args::Command;
+    use args::{Command, PromptCommand};
     match arguments.command {
+        Command::Exec(exec) => exec::run(&exec.into()),
         Command::Sandbox { common, command } => sandbox::run(common.workspace.as_deref(), common.policy.as_deref(), &command),
+        Command::Prompt(PromptCommand::Show(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), false),
+        Command::Prompt(PromptCommand::Hash(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), true),
+        Command::Demo => demo::run(),
     }
 }
 

@@ -122,7 +122,7 @@ pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders
     let private_error = |source| ResolveError::Private { path: temporary.clone(), source };
     let private = tempfile::Builder::new().prefix("portcullis-").tempdir().map_err(private_error)?;
     let root = fs::canonicalize(private.path()).map_err(private_error)?;
-    for folder in ["tmp", "home"] {
+    for folder in ["tmp", "home", "outputs"] {
         fs::create_dir(root.join(folder)).map_err(private_error)?;
     }
     let session = Session { workspace, home: folders.home.clone(), private: root, state, environment: folders.environment.clone() };

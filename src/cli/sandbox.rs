@@ -17,7 +17,11 @@ use nix::{
 };
 
 use super::{exit::Exit, report, resolve};
-use crate::sandbox::{Call, EndedBy, FromSandbox, LaunchError, Launcher, Program, ToSandbox, message::{Launch, MessageError}, sys};
+use crate::sandbox::{
+    Call, EndedBy, FromSandbox, LaunchError, Launcher, Program, ToSandbox,
+    message::{Launch, MessageError},
+    sys,
+};
 
 /// Runs `command` and returns the code to end with.
 pub fn run(workspace: Option<&Path>, policy: Option<&str>, command: &[String]) -> Exit {
@@ -35,7 +39,11 @@ pub fn run(workspace: Option<&Path>, policy: Option<&str>, command: &[String]) -
             report(&error);
             match &error {
                 LaunchError::Refused { step, errno, .. } if step == "start the program" => {
-                    if *errno == Some(libc::ENOENT) { Exit::NotFound } else { Exit::NotExecutable }
+                    if *errno == Some(libc::ENOENT) {
+                        Exit::NotFound
+                    } else {
+                        Exit::NotExecutable
+                    }
                 }
                 _ => Exit::Refused,
             }

@@ -94,6 +94,11 @@ impl Endpoint {
     }
 
     /// Refuses to send a key where anyone on the way can read it.
+    /// Whether it is on this machine, where a key is often not needed.
+    pub fn is_local(&self) -> bool {
+        is_loopback(&self.base_url)
+    }
+
     pub(super) fn check_key_is_safe(&self) -> Result<(), ModelError> {
         if self.key.is_none() || self.is_https() || is_loopback(&self.base_url) {
             return Ok(());

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{GitAccess, Layer, NetworkMode, PathRule, Place, Policy};
+use crate::policy::{self, GitAccess, Layer, NetworkMode, PathRule, Place, Policy};
 
 /// The facts of a session that a plan depends on besides the policy. They are taken once, at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,14 +150,17 @@ impl Plan {
             return Err(PlanError::StateInside { state: session.state.clone(), root: root.source.clone() });
         }
         let mut roots = write;
-        for root in read {
-            // What is writable is readable as well, so a read root at or below a writable one adds nothing.
-            if !roots.iter().any(|other| other.access == Access::Write && root.same_or_below(other)) {
+        // A private folder that any layer names hides the host's own, even where not every layer lets it be used.
+        for place in [Place::Temporary, Place::PrivateHome] {
+            if policy::hides(policy, &place)
+                && let Some(root) = resolver.private(&place, Access::Read)
+            {
                 roots.push(root);
             }
         }
-        roots.sort();
-        roots.dedup_by(|second, first| first.target == second.target && first.source == second.source);
+        roots.push(Root { target: INSIDE_OUTPUTS.into(), source: session.private.join("outputs"), access: Access::Read, required: true });
+        roots.extend(read);
+        let roots = without_covered(sorted(roots));
         let (mut deny, deny_globs) = resolver.split(&policy.filesystem.deny);
         deny.push(session.state.clone());
         let (protect, protect_globs) = resolver.split(&policy.filesystem.protect);
@@ -185,6 +188,16 @@ impl Plan {
         })
     }
 
+    /// The same plan with nothing writable: for the tools that only read. Nothing needs protection then.
+    #[must_use]
+    pub fn read_only(&self) -> Self {
+        let mut plan = self.clone();
+        for root in &mut plan.roots {
+            root.access = Access::Read;
+        }
+        plan
+    }
+
     /// Whether a layer is applied.
     pub fn applies(&self, layer: Layer) -> bool {
         self.layers.contains(&layer)
@@ -207,7 +220,11 @@ impl Plan {
         environment.extend(policy.environment.set.iter().map(|(name, value)| (name.clone(), value.clone())));
         let path = environment.get("PATH").cloned().unwrap_or_else(|| DEFAULT_PATH.to_owned());
         environment.insert("PATH".to_owned(), self.visible_path(&path));
-        environment.insert("HOME".to_owned(), self.home.display().to_string());
+        let home_is_visible = self.roots.iter().any(|root| root.target.starts_with(&self.home) || self.home.starts_with(&root.target));
+        let home = if home_is_visible { self.home.display().to_string() } else { INSIDE_TMP.to_owned() };
+        if !policy.environment.set.contains_key("HOME") {
+            environment.insert("HOME".to_owned(), home);
+        }
         environment.insert("TMPDIR".to_owned(), INSIDE_TMP.to_owned());
         environment.into_iter().collect()
     }
@@ -215,7 +232,11 @@ impl Plan {
     fn visible_path(&self, path: &str) -> String {
         let mut kept: Vec<&str> = Vec::new();
         for entry in path.split(':').filter(|entry| entry.starts_with('/')) {
-            let innermost = self.roots.iter().filter(|root| Path::new(entry).starts_with(&root.target)).max_by_key(|root| root.target.components().count());
+            let innermost = self
+                .roots
+                .iter()
+                .filter(|root| Path::new(entry).starts_with(&root.target))
+                .max_by_key(|root| root.target.components().count());
             if innermost.is_some_and(|root| root.access == Access::Read) && !kept.contains(&entry) {
                 kept.push(entry);
             }
@@ -228,6 +249,23 @@ impl Plan {
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Where the session's private temporary folder is seen.
 pub const INSIDE_TMP: &str = "/tmp";
+/// Where outputs that were too long for the model are seen, read-only; the folder `outputs` of the session's private one.
+pub const INSIDE_OUTPUTS: &str = "/run/portcullis/outputs";
+
+/// Leaves out every root whose place shows the same thing already: the innermost root around it has the same source and grants as much.
+fn without_covered(roots: Vec<Root>) -> Vec<Root> {
+    let mut kept: Vec<Root> = Vec::new();
+    for root in roots {
+        let around =
+            kept.iter().filter(|other| root.target.starts_with(&other.target)).max_by_key(|other| other.target.components().count());
+        if !around.is_some_and(|other| root.same_or_below(other) && other.access >= root.access) {
+            // Of two grants of one place the wider one comes last.
+            kept.retain(|other| other.target != root.target || other.source != root.source);
+            kept.push(root);
+        }
+    }
+    kept
+}
 
 impl Root {
     fn same_or_below(&self, other: &Self) -> bool {
@@ -263,16 +301,22 @@ impl Resolver<'_> {
     }
 
     fn root(&self, rule: &PathRule, access: Access) -> Option<Root> {
-        let (target, source) = match &rule.place {
-            Place::Temporary => (PathBuf::from(INSIDE_TMP), self.session.private.join("tmp")),
-            Place::PrivateHome => (self.session.home.clone(), self.session.private.join("home")),
-            place => {
-                let path = self.path(place)?;
-                (path.clone(), path)
-            }
+        if matches!(rule.place, Place::Temporary | Place::PrivateHome) {
+            return self.private(&rule.place, access);
+        }
+        let path = self.path(&rule.place)?;
+        let required = rule.origin.group.is_none() || matches!(rule.place, Place::Workspace(_));
+        Some(Root { target: path.clone(), source: path, access, required })
+    }
+
+    /// A private folder of the session. There is none for a home that is the workspace.
+    fn private(&self, place: &Place, access: Access) -> Option<Root> {
+        let (target, folder) = match place {
+            Place::Temporary => (PathBuf::from(INSIDE_TMP), "tmp"),
+            Place::PrivateHome if self.session.home != self.session.workspace => (self.session.home.clone(), "home"),
+            _ => return None,
         };
-        let named = rule.origin.group.is_none() || matches!(rule.place, Place::Workspace(_));
-        Some(Root { target, source, access, required: named })
+        Some(Root { target, source: self.session.private.join(folder), access, required: true })
     }
 
     fn path(&self, place: &Place) -> Option<PathBuf> {

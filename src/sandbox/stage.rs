@@ -196,7 +196,8 @@ impl Stage {
 
     /// Removes the placeholders of every plan under which nothing lives any more.
     fn clean_up(&mut self) {
-        let idle: Vec<u32> = self.placeholders.keys().filter(|id| !self.living.values().any(|living| living.plan == **id)).copied().collect();
+        let idle: Vec<u32> =
+            self.placeholders.keys().filter(|id| !self.living.values().any(|living| living.plan == **id)).copied().collect();
         for id in idle {
             if let Some(held) = self.placeholders.remove(&id) {
                 held.release();

@@ -126,14 +126,7 @@ pub fn attach_mount(mount: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     let target = c_string(target)?;
     // SAFETY: both paths are NUL-terminated strings that live through the call.
     checked(unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_FDCWD,
-            target.as_ptr(),
-            libc::MOVE_MOUNT_F_EMPTY_PATH,
-        )
+        libc::syscall(libc::SYS_move_mount, mount.as_raw_fd(), c"".as_ptr(), libc::AT_FDCWD, target.as_ptr(), libc::MOVE_MOUNT_F_EMPTY_PATH)
     })
     .map(drop)
 }

@@ -83,7 +83,9 @@ pub fn shorten(text: &str, whole: Option<&str>) -> Option<String> {
 
 fn looks_like_an_error(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
-    ["error", "failed", "failure", "panicked", "fatal", "exception", "traceback", "undefined reference"].iter().any(|word| line.contains(word))
+    ["error", "failed", "failure", "panicked", "fatal", "exception", "traceback", "undefined reference"]
+        .iter()
+        .any(|word| line.contains(word))
 }
 
 fn floor(text: &str, mut index: usize) -> usize {

@@ -26,7 +26,9 @@ impl Redactor {
 
     /// The text without them.
     pub fn redact(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| if text.contains(secret) { text.replace(secret, "[redacted]") } else { text })
+        self.secrets
+            .iter()
+            .fold(text.to_owned(), |text, secret| if text.contains(secret) { text.replace(secret, "[redacted]") } else { text })
     }
 }
 

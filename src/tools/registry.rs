@@ -173,7 +173,9 @@ pub fn parse(name: &str, arguments: &str) -> Result<Invocation, String> {
             let Shell { command, workdir, timeout_ms } = arguments_of(name, arguments)?;
             if command.len() > COMMAND_CAP {
                 let length = command.len();
-                return Err(format!("the command is {length} bytes long; the limit is {COMMAND_CAP}. Write it to a file with apply_patch and run that."));
+                return Err(format!(
+                    "the command is {length} bytes long; the limit is {COMMAND_CAP}. Write it to a file with apply_patch and run that."
+                ));
             }
             if command.contains('\0') {
                 return Err("the command contains a NUL character, which no program can be given".to_owned());
@@ -270,11 +272,25 @@ mod tests {
 
     #[test]
     fn no_argument_that_a_model_can_write_widens_anything() {
-        let names: Vec<String> =
-            definitions().iter().flat_map(|tool| tool.parameters["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()).collect();
+        let names: Vec<String> = definitions()
+            .iter()
+            .flat_map(|tool| tool.parameters["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>())
+            .collect();
         let harmless = [
-            "patch", "path", "depth", "offset", "limit", "pattern", "glob", "case_insensitive", "context", "files_only", "command", "workdir",
-            "timeout_ms", "plan",
+            "patch",
+            "path",
+            "depth",
+            "offset",
+            "limit",
+            "pattern",
+            "glob",
+            "case_insensitive",
+            "context",
+            "files_only",
+            "command",
+            "workdir",
+            "timeout_ms",
+            "plan",
         ];
         assert!(names.iter().all(|name| harmless.contains(&name.as_str())), "{names:?}");
     }

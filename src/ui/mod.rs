@@ -1,1 +1,5 @@
-//! placeholder
+//! What a person sees.
+
+pub mod sanitize;
+pub mod screen;
+pub mod style;

@@ -119,7 +119,9 @@ impl Executable {
             path.split(':').filter(|folder| !folder.is_empty()).map(|folder| format!("{folder}/{name}")).collect()
         };
         let strings = |list: Vec<String>| -> Result<Vec<CString>, Failure> {
-            list.into_iter().map(|text| CString::new(text).map_err(|_| Failure::new(step, "a NUL byte in an argument or variable"))).collect()
+            list.into_iter()
+                .map(|text| CString::new(text).map_err(|_| Failure::new(step, "a NUL byte in an argument or variable")))
+                .collect()
         };
         Ok(Self {
             candidates: strings(candidates)?,

@@ -129,7 +129,8 @@ fn close_all_but(keep: &mut Vec<i32>) -> Result<(), Failure> {
 
 /// Maps the caller's own user and group to themselves: files keep their owners, and git its index (user_namespaces(7)).
 fn keep_identity((user, group): (Uid, Gid)) -> Result<(), Failure> {
-    let write = |file: &str, text: String| fs::write(file, text).map_err(|error| Failure::system("map the user into its namespace", &error));
+    let write =
+        |file: &str, text: String| fs::write(file, text).map_err(|error| Failure::system("map the user into its namespace", &error));
     write("/proc/self/setgroups", "deny".to_owned())?;
     write("/proc/self/uid_map", format!("{user} {user} 1"))?;
     write("/proc/self/gid_map", format!("{group} {group} 1"))
@@ -139,7 +140,8 @@ fn keep_identity((user, group): (Uid, Gid)) -> Result<(), Failure> {
 /// the person's own terminal never gets in.
 fn make_terminal(size: (u16, u16), launch: &Launch, streams: &mut [OwnedFd; 3], socket: &OwnedFd) -> Result<OwnedFd, Failure> {
     let step = "make a terminal";
-    let master = open("/dev/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()).map_err(|errno| Failure::errno(step, errno))?;
+    let master = open("/dev/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| Failure::errno(step, errno))?;
     let peer = sys::terminal_peer(master.as_fd()).map_err(|error| Failure::system(step, &error))?;
     sys::set_window_size(master.as_fd(), size).map_err(|error| Failure::system(step, &error))?;
     for (stream, wanted) in streams.iter_mut().zip(launch.terminal_streams) {
@@ -164,7 +166,8 @@ impl Supervisor<'_> {
     /// Waits for the program, the agent, the launcher or the clock, whichever is first, and ends everything that is left.
     fn watch(mut self, mask: &SigSet) -> Result<Exit, Failure> {
         let step = "watch the program";
-        let children = SignalFd::with_flags(mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(|errno| Failure::errno(step, errno))?;
+        let children =
+            SignalFd::with_flags(mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(|errno| Failure::errno(step, errno))?;
         let mut status = None;
         let mut ended_by = None;
         while status.is_none() {

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use super::Failure;
@@ -29,14 +29,17 @@ pub fn restrict(plan: &Plan) -> Result<u32, Failure> {
     if plan.network == NetworkMode::Open && kernel < 6 {
         return Err(Failure::new(
             step,
-            format!("network mode `open` needs Landlock ABI 6 (Linux 6.12), which keeps abstract sockets of the host out of reach; this kernel has {kernel}"),
+            format!(
+                "network mode `open` needs Landlock ABI 6 (Linux 6.12), which keeps abstract sockets of the host out of reach; this kernel has {kernel}"
+            ),
         ));
     }
     let number = kernel.min(NEWEST);
     let abi = abi(number);
     let ruleset = |error: landlock::RulesetError| Failure::new(step, error.to_string());
 
-    let mut handled = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(abi)).map_err(ruleset)?;
+    let mut handled =
+        Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(abi)).map_err(ruleset)?;
     if number >= 4 && plan.network != NetworkMode::Open {
         handled = handled.handle_access(AccessNet::from_all(abi)).map_err(ruleset)?;
     }

@@ -138,7 +138,8 @@ impl Journal {
         let is_file = place == plan.workspace.join(GIT_REDIRECTIONS[0]) && path == place;
         let made = if is_file {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o644)).and_then(|file| write(&file, COMMON_FOLDER_HERE).map(drop))
+            openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o644))
+                .and_then(|file| write(&file, COMMON_FOLDER_HERE).map(drop))
         } else {
             mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o755))
         };
@@ -191,14 +192,20 @@ fn remove(path: &Path) {
         Err(_) => return,
     };
     for component in parent.components().skip(1) {
-        match openat(at.as_fd(), component.as_os_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+        match openat(
+            at.as_fd(),
+            component.as_os_str(),
+            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
             Ok(next) => at = next,
             Err(_) => return,
         }
     }
     // A folder that has been filled since is somebody's: removing it fails, and it stays.
     if unlinkat(&at, name, UnlinkatFlags::RemoveDir) == Err(Errno::ENOTDIR)
-        && let Ok(file) = openat(at.as_fd(), name, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+        && let Ok(file) =
+            openat(at.as_fd(), name, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
     {
         let mut content = Vec::new();
         let read = File::from(file).take(COMMON_FOLDER_HERE.len() as u64 + 1).read_to_end(&mut content);

@@ -7,8 +7,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use crate::sandbox::sys::{self, Fork};
 
 /// What to do where Landlock is missing.
-pub const LANDLOCK_REMEDY: &str =
-    "Landlock needs Linux 5.13 or newer, built with CONFIG_SECURITY_LANDLOCK and with `landlock` in the boot parameter `lsm=`; in a container, its system call filter must let landlock_* through";
+pub const LANDLOCK_REMEDY: &str = "Landlock needs Linux 5.13 or newer, built with CONFIG_SECURITY_LANDLOCK and with `landlock` in the boot parameter `lsm=`; in a container, its system call filter must let landlock_* through";
 /// What to do where `/proc` cannot be mounted.
 pub const PROC_REMEDY: &str =
     "In a container this needs an unmasked /proc: `--security-opt systempaths=unconfined` (docker) or `--security-opt unmask=ALL` (podman)";

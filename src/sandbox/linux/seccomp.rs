@@ -142,10 +142,7 @@ fn refused(network: NetworkMode, audience: Audience) -> Built<Rules> {
     rules.insert(libc::SYS_clone, namespaces);
 
     // Typing into the terminal of the person (CVE-2017-5226); the kernel looks at the low 32 bits of the command only.
-    rules.insert(
-        libc::SYS_ioctl,
-        vec![when(1, Width::Dword, Op::Eq, libc::TIOCSTI)?, when(1, Width::Dword, Op::Eq, TIOCLINUX)?],
-    );
+    rules.insert(libc::SYS_ioctl, vec![when(1, Width::Dword, Op::Eq, libc::TIOCSTI)?, when(1, Width::Dword, Op::Eq, TIOCLINUX)?]);
     // Set-id programs in the workspace would run with the person's identity for everybody else on the machine.
     let set_id = |argument: u8| -> Built<Vec<SeccompRule>> { SET_ID_BITS.iter().map(|mask| bit(argument, *mask)).collect() };
     let creating = |flags: u8, mode: u8| -> Built<Vec<SeccompRule>> {

@@ -95,6 +95,10 @@ pub fn build(plan: &Plan) -> Result<View, Failure> {
     {
         return Err(Failure::system("link /var/tmp", &error));
     }
+    // Until here places for mounts had to be made in them.
+    for root in plan.roots.iter().filter(|root| root.access == Access::Read && is_private(root)) {
+        restrict(&root.target, libc::MOUNT_ATTR_RDONLY)?;
+    }
     restrict("/dev", libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOEXEC)?;
     restrict("/", libc::MOUNT_ATTR_RDONLY)?;
     Ok(View { hidden, protected, process_limit })
@@ -124,7 +128,9 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<(PathBuf, PathBuf)>), F
                 Err(_) => continue,
             }
             let covered = |other: &Root| {
-                other.source == other.target && root.source.starts_with(&other.source) && (root.access == other.access || other.access == Access::Write)
+                other.source == other.target
+                    && root.source.starts_with(&other.source)
+                    && (root.access == other.access || other.access == Access::Write)
             };
             if plan.roots.iter().any(covered) {
                 continue;
@@ -132,7 +138,7 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<(PathBuf, PathBuf)>), F
         }
         let mount = sys::clone_mounts(&root.source, true).map_err(|error| Failure::system(step, &error).about(&root.source))?;
         let mut attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-        if root.access == Access::Read {
+        if root.access == Access::Read && !is_private(&root) {
             attributes |= libc::MOUNT_ATTR_RDONLY;
         }
         sys::restrict_mount(mount.as_fd(), attributes, true).map_err(|error| Failure::system(step, &error).about(&root.source))?;
@@ -157,7 +163,8 @@ fn copy_devices() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
         .iter()
         .filter(|device| Path::new(device).exists())
         .map(|device| {
-            let mount = sys::clone_mounts(Path::new(device), true).map_err(|error| Failure::system(step, &error).about(Path::new(device)))?;
+            let mount =
+                sys::clone_mounts(Path::new(device), true).map_err(|error| Failure::system(step, &error).about(Path::new(device)))?;
             sys::restrict_mount(mount.as_fd(), libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC, true)
                 .map_err(|error| Failure::system(step, &error).about(Path::new(device)))?;
             Ok((*device, mount))
@@ -170,7 +177,7 @@ fn copy_devices() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
 fn denied_outside(plan: &Plan) -> Vec<(PathBuf, bool)> {
     let outside = |path: &&PathBuf| {
         let innermost = plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count());
-        innermost.is_none_or(|root| root.source != root.target)
+        innermost.is_none_or(is_private)
     };
     plan.deny.iter().filter(outside).filter_map(|path| Some((path.clone(), fs::metadata(path).ok()?.is_dir()))).collect()
 }
@@ -181,7 +188,8 @@ fn enter_new_root(roots: &[Detached]) -> Result<(), Failure> {
         Some(whole) => attach(&whole.mount, Path::new(STAGING))?,
         None => {
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-            mount(Some("root"), STAGING, Some("tmpfs"), flags, Some("mode=0755,size=1m,nr_inodes=16k")).map_err(|errno| Failure::errno(step, errno))?;
+            mount(Some("root"), STAGING, Some("tmpfs"), flags, Some("mode=0755,size=1m,nr_inodes=16k"))
+                .map_err(|errno| Failure::errno(step, errno))?;
             for folder in ["proc", "dev", "tmp", "var"] {
                 fs::create_dir(Path::new(STAGING).join(folder)).map_err(|error| Failure::system(step, &error))?;
             }
@@ -209,12 +217,17 @@ fn make_devices(devices: Vec<(&'static str, OwnedFd)>) -> Result<(), Failure> {
     for folder in ["/dev/pts", "/dev/shm", "/dev/.denied"] {
         fs::create_dir(folder).map_err(system)?;
     }
-    mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, Some("newinstance,ptmxmode=0666,mode=0620")).map_err(|errno| Failure::errno(step, errno))?;
+    mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, Some("newinstance,ptmxmode=0666,mode=0620"))
+        .map_err(|errno| Failure::errno(step, errno))?;
     let shared = flags | MsFlags::MS_NODEV;
     mount(Some("shm"), "/dev/shm", Some("tmpfs"), shared, Some("mode=1777,size=512m")).map_err(|errno| Failure::errno(step, errno))?;
-    for (link, content) in
-        [("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")]
-    {
+    for (link, content) in [
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
         symlink(content, Path::new("/dev").join(link)).map_err(system)?;
     }
     fs::DirBuilder::new().mode(0).create(MASKED_FOLDER).map_err(system)?;
@@ -237,7 +250,9 @@ fn make_mountpoint(path: &Path, folder: bool) -> Result<(), Failure> {
     let made = if folder {
         fs::create_dir_all(path)
     } else {
-        path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::OpenOptions::new().write(true).create_new(true).open(path).map(drop))
+        path.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).open(path).map(drop))
     };
     made.map_err(|error| Failure::system("make a place for a mount", &error).about(path))
 }
@@ -247,11 +262,16 @@ fn attach(mount: &OwnedFd, target: &Path) -> Result<(), Failure> {
 }
 
 /// Adds attributes to the mount at `path`, which must be the root of one.
-fn restrict(path: &str, attributes: u64) -> Result<(), Failure> {
-    let step = "restrict a mount";
+fn restrict(path: impl AsRef<Path>, attributes: u64) -> Result<(), Failure> {
+    let (step, path) = ("restrict a mount", path.as_ref());
     let opened = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-        .map_err(|errno| Failure::errno(step, errno).about(Path::new(path)))?;
-    sys::restrict_mount(opened.as_fd(), attributes, false).map_err(|error| Failure::system(step, &error).about(Path::new(path)))
+        .map_err(|errno| Failure::errno(step, errno).about(path))?;
+    sys::restrict_mount(opened.as_fd(), attributes, false).map_err(|error| Failure::system(step, &error).about(path))
+}
+
+/// Whether a root shows a private folder of the session in the place of the host's own.
+fn is_private(root: &Root) -> bool {
+    root.source != root.target
 }
 
 fn lay_covers(plan: &Plan, outside: &[(PathBuf, bool)]) -> Result<(usize, usize), Failure> {
@@ -327,7 +347,8 @@ impl Covers<'_> {
         if depth > 40 {
             return Err(Failure::new(step, "too many symbolic links").about(path));
         }
-        let Some(root) = self.plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count())
+        let Some(root) =
+            self.plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count())
         else {
             return Ok(());
         };
@@ -343,6 +364,12 @@ impl Covers<'_> {
             let metadata = match fs::symlink_metadata(&current) {
                 Ok(metadata) => metadata,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && absent == Absent::Passes => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && index > 0 => {
+                    // A folder that lacks what a placeholder would have filled is itself the placeholder.
+                    current.pop();
+                    self.insert(&current, cover);
+                    return Ok(());
+                }
                 Err(error) => return Err(Failure::system(step, &error).about(&current)),
             };
             if metadata.is_symlink() {
@@ -353,7 +380,11 @@ impl Covers<'_> {
                     Ok(real) => real,
                     Err(_) if cover == Cover::Deny => return Ok(()),
                     // What a dangling link points to could be made, and the link would then lead there.
-                    Err(error) => return Err(Failure::system(step, &error).about(&current).with_remedy("Remove this dangling link, or make what it points to")),
+                    Err(error) => {
+                        return Err(Failure::system(step, &error)
+                            .about(&current)
+                            .with_remedy("Remove this dangling link, or make what it points to"));
+                    }
                 };
                 let onward: PathBuf = rest[index + 1..].iter().collect();
                 let onward = if onward.as_os_str().is_empty() { real } else { real.join(onward) };

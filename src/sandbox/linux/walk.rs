@@ -41,7 +41,9 @@ pub fn walk(workspace: &Path, deny: &[String], protect: &[String]) -> Result<Fou
             let entry = entry.map_err(|error| Failure::system("look through the workspace", &error).about(&folder))?;
             seen += 1;
             if seen > ENTRY_CAP {
-                let reason = format!("more than {ENTRY_CAP} files, so that not all that a glob covers could be found; name a smaller folder with --workspace");
+                let reason = format!(
+                    "more than {ENTRY_CAP} files, so that not all that a glob covers could be found; name a smaller folder with --workspace"
+                );
                 return Err(Failure::new("look through the workspace", reason));
             }
             let path = entry.path();

@@ -1,0 +1,143 @@
+//! What observers of a session see: the screen, and `--json`.
+//!
+//! As JSON each event is one object on one line: `{"v":1,"type":"…",…}`. `v` changes when a field changes its meaning or goes; new
+//! fields and types may come without it.
+
+use std::io;
+
+use serde::Serialize;
+
+use crate::audit::{CallStatus, Denial};
+
+/// The version of the events as JSON.
+pub const VERSION: u32 = 1;
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type")]
+pub enum Event {
+    /// A session began.
+    #[serde(rename = "session.started")]
+    SessionStarted {
+        /// Its id.
+        session: String,
+        /// The model's name.
+        model: String,
+        /// The endpoint's base URL.
+        endpoint: String,
+        /// The workspace.
+        workspace: String,
+        /// The policy's name.
+        policy: String,
+        /// The policy's fingerprint.
+        fingerprint: String,
+        /// The log.
+        log: String,
+    },
+    /// A request is sent.
+    #[serde(rename = "request.sent")]
+    RequestSent {
+        /// Counts from 1 within the session.
+        number: u64,
+        /// Bytes of its body.
+        bytes: usize,
+    },
+    /// A request failed and is sent again. Text since the last finished item is void.
+    #[serde(rename = "request.retried")]
+    RequestRetried {
+        /// Which retry, from 1.
+        attempt: u32,
+        /// How many there can be.
+        of: u32,
+        /// Milliseconds until then.
+        wait_ms: u64,
+        /// Why.
+        why: String,
+    },
+    /// A part of a message, as it streams. Not part of `--json`.
+    #[serde(skip)]
+    TextDelta {
+        /// The part.
+        text: String,
+    },
+    /// A whole message of the model's.
+    #[serde(rename = "message")]
+    Message {
+        /// Its text.
+        text: String,
+    },
+    /// A readable summary of the model's reasoning.
+    #[serde(rename = "reasoning")]
+    Reasoning {
+        /// The summary.
+        text: String,
+    },
+    /// A call begins.
+    #[serde(rename = "call.started")]
+    CallStarted {
+        /// Its id.
+        call: String,
+        /// The tool.
+        tool: String,
+        /// Its arguments as the model gave them, redacted.
+        arguments: String,
+    },
+    /// A call ended.
+    #[serde(rename = "call.finished")]
+    CallFinished {
+        /// Its id.
+        call: String,
+        /// The tool.
+        tool: String,
+        /// How it ended.
+        status: CallStatus,
+        /// A program's exit code.
+        exit_code: Option<i32>,
+        /// Wall-clock milliseconds.
+        duration_ms: u64,
+        /// What the model is told.
+        output: String,
+        /// What was refused.
+        denials: Vec<Denial>,
+    },
+    /// Something odd that did no harm.
+    #[serde(rename = "warning")]
+    Warning {
+        /// What.
+        text: String,
+    },
+    /// A response's token counts.
+    #[serde(rename = "usage")]
+    Usage {
+        /// Input tokens, cached ones included.
+        input_tokens: u64,
+        /// How many of them came from the provider's cache.
+        cached_tokens: u64,
+        /// Output tokens.
+        output_tokens: u64,
+    },
+    /// The turn ended with an answer.
+    #[serde(rename = "turn.finished")]
+    TurnFinished {
+        /// Requests made.
+        requests: u64,
+        /// Input tokens in all.
+        input_tokens: u64,
+        /// Cached ones among them.
+        cached_tokens: u64,
+        /// Output tokens in all.
+        output_tokens: u64,
+    },
+    /// The turn ended without one.
+    #[serde(rename = "turn.failed")]
+    TurnFailed {
+        /// Why.
+        error: String,
+    },
+}
+
+/// Sees events as they happen. An error (a standard output that is gone, say) ends the turn.
+pub trait Observer {
+    /// One event.
+    fn event(&mut self, event: &Event) -> io::Result<()>;
+}

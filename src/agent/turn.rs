@@ -1,0 +1,273 @@
+//! One turn: from what a person asks to the model's answer.
+
+use std::{collections::VecDeque, io, pin::Pin, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::sync::mpsc;
+
+use super::{
+    event::{Event, Observer},
+    session::Session,
+};
+use crate::{
+    audit::{Event as Record, LogError},
+    model::{End, Item, ItemKind, ModelError, Progress, Usage},
+    tools::{Gate, GateError, Outcome},
+};
+
+/// How many responses in a row may break off before the turn is given up.
+const CUTS: u32 = 5;
+
+/// Why a turn ended without an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    /// The endpoint refused, or could not be reached.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A call could not be recorded or launched.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// What happened could not be shown.
+    #[error("standard output could not be written: {0}")]
+    Output(#[source] io::Error),
+    /// The model's answer was broken off on purpose.
+    #[error("the model stopped early: {reason}")]
+    Incomplete {
+        /// The server's word for it.
+        reason: String,
+    },
+    /// The response broke off again and again.
+    #[error("the response broke off {times} times in a row: {why}")]
+    Cut {
+        /// How often.
+        times: u32,
+        /// What happened the last time.
+        why: String,
+    },
+}
+
+impl From<LogError> for TurnError {
+    fn from(error: LogError) -> Self {
+        Self::Gate(error.into())
+    }
+}
+
+/// What a turn came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TurnSummary {
+    /// The answer.
+    pub answer: String,
+    /// Requests made.
+    pub requests: u64,
+    /// Token counts, added up.
+    pub usage: Usage,
+}
+
+/// Runs one turn. It ends when the model calls no more tools. Dropping the future ends its calls and everything that they started.
+pub async fn run(session: &mut Session, prompt: &str, observer: &mut dyn Observer) -> Result<TurnSummary, TurnError> {
+    session.conversation.push_user(prompt);
+    let mut summary = TurnSummary::default();
+    let mut cuts = 0;
+    loop {
+        let response = respond(session, observer).await?;
+        summary.add(&response);
+        let calls = !response.outputs.is_empty();
+        for (call, output) in &response.outputs {
+            session.conversation.push_output(call, output);
+        }
+        match response.end {
+            End::Cut { why, .. } if cuts == CUTS => return Err(TurnError::Cut { times: cuts + 1, why }),
+            End::Cut { why, wait } => {
+                cuts += 1;
+                observe(observer, Event::RequestRetried { attempt: cuts, of: CUTS, wait_ms: millis(wait), why })?;
+                tokio::time::sleep(wait).await;
+            }
+            End::Incomplete { reason } if !calls => return Err(TurnError::Incomplete { reason }),
+            End::Completed if !calls => {
+                record(session, "answered", &summary)?;
+                observe(observer, summary.event())?;
+                return Ok(summary);
+            }
+            End::Completed | End::Incomplete { .. } => cuts = 0,
+        }
+    }
+}
+
+/// Writes the end of a turn to the log.
+pub fn record(session: &Session, outcome: &str, summary: &TurnSummary) -> Result<(), LogError> {
+    session.gate.log().append(Record::TurnEnd {
+        outcome: outcome.to_owned(),
+        requests: summary.requests,
+        input_tokens: summary.usage.input_tokens,
+        cached_tokens: summary.usage.cached_tokens,
+        output_tokens: summary.usage.output_tokens,
+    })
+}
+
+/// One response, with the outputs of its calls in the order of the calls.
+struct Response {
+    answer: String,
+    outputs: Vec<(String, String)>,
+    usage: Option<Usage>,
+    end: End,
+}
+
+/// Sends the conversation and follows the answer. A call starts when its item is finished, while later ones still stream.
+async fn respond(session: &mut Session, observer: &mut dyn Observer) -> Result<Response, TurnError> {
+    let body = session.conversation.body(&session.head);
+    session.requests += 1;
+    observe(observer, Event::RequestSent { number: session.requests, bytes: body.len() })?;
+    let (sender, mut progress) = mpsc::unbounded_channel();
+    let reply = session.client.respond(body, &sender);
+    tokio::pin!(reply);
+    let (mut items, mut answer, mut replied) = (Vec::new(), String::new(), None);
+    let mut calls = Calls::new(&session.gate);
+    while replied.is_none() || !calls.idle() {
+        tokio::select! {
+            // Finished items before anything else, so that they are seen in order and none is left when the reply is.
+            biased;
+            Some(what) = progress.recv() => take(what, &mut items, &mut calls, &mut answer, observer)?,
+            Some((place, outcome)) = calls.running.next(), if !calls.running.is_empty() => calls.finish(place, outcome, observer)?,
+            result = &mut reply, if replied.is_none() => {
+                while let Ok(what) = progress.try_recv() {
+                    take(what, &mut items, &mut calls, &mut answer, observer)?;
+                }
+                replied = Some(result?);
+            }
+        }
+    }
+    let Some(reply) = replied else { unreachable!("the loop above ends only with a reply") };
+    let outputs = calls.outputs();
+    for item in &items {
+        session.conversation.push_raw(&item.raw);
+    }
+    if let Some(Usage { input_tokens, cached_tokens, output_tokens, .. }) = reply.usage {
+        observe(observer, Event::Usage { input_tokens, cached_tokens, output_tokens })?;
+    }
+    Ok(Response { answer, outputs, usage: reply.usage, end: reply.end })
+}
+
+fn take(
+    what: Progress,
+    items: &mut Vec<Item>,
+    calls: &mut Calls<'_>,
+    answer: &mut String,
+    observer: &mut dyn Observer,
+) -> Result<(), TurnError> {
+    let event = match what {
+        Progress::TextDelta(text) => Event::TextDelta { text },
+        Progress::ReasoningDelta(_) => return Ok(()),
+        Progress::Retry { attempt, of, wait, why } => Event::RequestRetried { attempt, of, wait_ms: millis(wait), why },
+        Progress::Warning(text) => Event::Warning { text },
+        Progress::ItemDone(item) => {
+            let event = match &item.kind {
+                ItemKind::Message { text, refusal } => {
+                    answer.clone_from(text);
+                    if let Some(refusal) = refusal {
+                        answer.push_str(refusal);
+                    }
+                    Some(Event::Message { text: answer.clone() })
+                }
+                ItemKind::Reasoning { summary } if !summary.is_empty() => Some(Event::Reasoning { text: summary.clone() }),
+                ItemKind::FunctionCall { call_id, name, arguments } => {
+                    calls.add(call_id, name, arguments);
+                    None
+                }
+                ItemKind::Reasoning { .. } => None,
+                ItemKind::Unknown { type_name } => {
+                    Some(Event::Warning { text: format!("an item of unknown type {type_name} was passed on as it is") })
+                }
+            };
+            items.push(item);
+            if let Some(event) = event {
+                observe(observer, event)?;
+            }
+            return calls.start(observer);
+        }
+    };
+    observe(observer, event)
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = (usize, Result<Outcome, GateError>)> + 'a>>;
+
+/// The calls of one response: those that only read run side by side, any other runs alone, and none overtakes one that came before it
+/// and may change something.
+struct Calls<'a> {
+    gate: &'a Gate,
+    all: Vec<(String, String, String)>,
+    waiting: VecDeque<(usize, bool)>,
+    running: FuturesUnordered<Running<'a>>,
+    alone: bool,
+    outputs: Vec<Option<String>>,
+}
+
+impl<'a> Calls<'a> {
+    fn new(gate: &'a Gate) -> Self {
+        Self { gate, all: Vec::new(), waiting: VecDeque::new(), running: FuturesUnordered::new(), alone: false, outputs: Vec::new() }
+    }
+
+    fn idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    fn add(&mut self, id: &str, name: &str, arguments: &str) {
+        self.waiting.push_back((self.all.len(), Gate::only_reads(name, arguments)));
+        self.all.push((id.to_owned(), name.to_owned(), arguments.to_owned()));
+        self.outputs.push(None);
+    }
+
+    fn start(&mut self, observer: &mut dyn Observer) -> Result<(), TurnError> {
+        while let Some(&(place, only_reads)) = self.waiting.front() {
+            if !self.running.is_empty() && (self.alone || !only_reads) {
+                break;
+            }
+            self.waiting.pop_front();
+            self.alone = !only_reads;
+            let (id, name, arguments) = self.all[place].clone();
+            observe(observer, Event::CallStarted { call: id.clone(), tool: name.clone(), arguments: self.gate.redact(&arguments) })?;
+            let gate = self.gate;
+            self.running.push(Box::pin(async move { (place, gate.call(&id, &name, &arguments).await) }));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, place: usize, outcome: Result<Outcome, GateError>, observer: &mut dyn Observer) -> Result<(), TurnError> {
+        let Outcome { text, status, exit_code, denials, duration_ms, plan: _ } = outcome?;
+        let (call, tool, _) = self.all[place].clone();
+        self.outputs[place] = Some(text.clone());
+        observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
+        self.start(observer)
+    }
+
+    fn outputs(self) -> Vec<(String, String)> {
+        self.all.into_iter().zip(self.outputs).map(|((id, ..), output)| (id, output.unwrap_or_default())).collect()
+    }
+}
+
+impl TurnSummary {
+    fn add(&mut self, response: &Response) {
+        self.requests += 1;
+        if !response.answer.is_empty() {
+            self.answer.clone_from(&response.answer);
+        }
+        if let Some(usage) = response.usage {
+            self.usage.input_tokens += usage.input_tokens;
+            self.usage.cached_tokens += usage.cached_tokens;
+            self.usage.output_tokens += usage.output_tokens;
+            self.usage.reasoning_tokens += usage.reasoning_tokens;
+        }
+    }
+
+    fn event(&self) -> Event {
+        let Usage { input_tokens, cached_tokens, output_tokens, .. } = self.usage;
+        Event::TurnFinished { requests: self.requests, input_tokens, cached_tokens, output_tokens }
+    }
+}
+
+fn observe(observer: &mut dyn Observer, event: Event) -> Result<(), TurnError> {
+    observer.event(&event).map_err(TurnError::Output)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

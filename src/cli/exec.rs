@@ -1,0 +1,229 @@
+//! `portcullis exec`: one task, from the prompt to the answer, without questions.
+
+use std::{
+    io::{self, IsTerminal, Read, Write},
+    path::PathBuf,
+};
+
+use super::{
+    exit::Exit,
+    report,
+    resolve::{self, Folders, Resolved},
+};
+use crate::{
+    agent::{Event, Observer, Session, SessionError, TurnError, TurnSummary, turn},
+    audit::{Event as Record, Log},
+    model::{Endpoint, ModelError, Secret},
+    sandbox::{LaunchError, Launcher},
+    tools::{Gate, GateError, redact::Redactor},
+    ui::screen::{JsonLines, Screen},
+};
+
+/// The longest prompt in bytes.
+const PROMPT_CAP: u64 = 1024 * 1024;
+
+/// What was typed, resolved as far as the arguments alone go.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) prompt: Option<String>,
+    pub(super) policy: Option<String>,
+    pub(super) workspace: Option<PathBuf>,
+    pub(super) provider_url: String,
+    pub(super) model: String,
+    pub(super) key_variable: String,
+    pub(super) ask: Option<crate::policy::Ask>,
+    pub(super) json: bool,
+}
+
+/// Runs a task to its end.
+pub(super) fn run(task: &Task) -> Exit {
+    match try_run(task) {
+        Ok(exit) => exit,
+        Err(error) => {
+            report(&error);
+            error.exit()
+        }
+    }
+}
+
+/// Why a task was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ExecError {
+    /// There is nothing to do.
+    #[error("there is no prompt; give it as an argument, or on standard input")]
+    NoPrompt,
+    /// The prompt cannot be read.
+    #[error("the prompt could not be read from standard input: {0}")]
+    Prompt(#[source] io::Error),
+    /// The endpoint needs a key and there is none.
+    #[error("{variable} holds no key for {url}; set it, or name another variable with --key-env")]
+    NoKey {
+        /// The variable that was looked at.
+        variable: String,
+        /// The endpoint.
+        url: String,
+    },
+    /// The environment or the policy is not as it must be.
+    #[error(transparent)]
+    Resolve(#[from] resolve::ResolveError),
+    /// The session could not begin.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The turn ended without an answer.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+    /// The event loop could not be made.
+    #[error("the event loop could not be started: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+impl From<ModelError> for ExecError {
+    fn from(error: ModelError) -> Self {
+        Self::Session(error.into())
+    }
+}
+
+impl From<LaunchError> for ExecError {
+    fn from(error: LaunchError) -> Self {
+        Self::Session(error.into())
+    }
+}
+
+impl ExecError {
+    pub(super) fn exit(&self) -> Exit {
+        let gate = |error: &GateError| match error {
+            GateError::Log(_) => Exit::Output,
+            GateError::Launch(_) => Exit::Sandbox,
+        };
+        match self {
+            Self::NoPrompt | Self::Prompt(_) | Self::NoKey { .. } | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => {
+                Exit::Usage
+            }
+            Self::Resolve(error) => error.exit(),
+            Self::Session(SessionError::Model(_)) | Self::Turn(TurnError::Model(_) | TurnError::Cut { .. }) => Exit::Provider,
+            Self::Session(SessionError::Log(_)) | Self::Turn(TurnError::Output(_)) => Exit::Output,
+            Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
+            Self::Session(SessionError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => gate(error),
+            Self::Turn(TurnError::Incomplete { .. }) => Exit::Failure,
+        }
+    }
+}
+
+fn try_run(task: &Task) -> Result<Exit, ExecError> {
+    let prompt = read_prompt(task.prompt.as_deref())?;
+    let folders = Folders::from_environment();
+    let mut endpoint = Endpoint::new(&task.provider_url, &task.model)?;
+    endpoint.key_variable.clone_from(&task.key_variable);
+    let key = folders.environment.get(&task.key_variable).filter(|key| !key.trim().is_empty()).cloned();
+    match &key {
+        Some(key) => endpoint = endpoint.with_key(Secret::new(key)),
+        None if endpoint.is_local() => {}
+        None => return Err(ExecError::NoKey { variable: task.key_variable.clone(), url: endpoint.base_url().to_owned() }),
+    }
+    let mut resolved = resolve::resolve(task.workspace.as_deref(), task.policy.as_deref(), &folders)?;
+    if let Some(ask) = task.ask {
+        // Stricter than the policy is always possible; laxer is the policy's to say.
+        resolved.policy.ask = resolved.policy.ask.max(ask);
+    }
+    // Before the event loop and its threads: the launcher must start small.
+    let launcher = Launcher::start()?;
+    let id = uuid::Uuid::now_v7().to_string();
+    let log = Log::create(&resolved.session.state.join("log"), &id).map_err(SessionError::from)?;
+    let redactor = Redactor::new(key.map(|key| key.trim().to_owned()));
+    let Resolved { policy, plan, session, cwd, .. } = &resolved;
+    let gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor).map_err(SessionError::from)?;
+    if task.json {
+        let mut observer = JsonLines(io::stdout());
+        drive(&id, endpoint, gate, &prompt, &mut observer).map(|(exit, _)| exit)
+    } else {
+        let mut observer = Screen::stderr();
+        let (exit, summary) = drive(&id, endpoint, gate, &prompt, &mut observer)?;
+        if let Some(TurnSummary { answer, .. }) = summary {
+            // On a terminal the answer has just been seen.
+            if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
+                super::output::check_open().and_then(|()| writeln!(io::stdout(), "{answer}")).map_err(TurnError::Output)?;
+            }
+        }
+        Ok(exit)
+    }
+}
+
+/// Runs one turn in an event loop of its own, until it is done or a signal says stop.
+pub(super) fn drive(
+    id: &str,
+    endpoint: Endpoint,
+    gate: Gate,
+    prompt: &str,
+    observer: &mut dyn Observer,
+) -> Result<(Exit, Option<TurnSummary>), ExecError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ExecError::Runtime)?;
+    runtime.block_on(async {
+        let stop = stop_signal().map_err(ExecError::Runtime)?;
+        tokio::pin!(stop);
+        let mut session = tokio::select! {
+            session = Session::begin(id, endpoint, gate) => session?,
+            signal = &mut stop => return Ok((Exit::Signal(signal), None)),
+        };
+        observer.event(&session.started()).map_err(TurnError::Output)?;
+        let ended = tokio::select! {
+            ended = turn::run(&mut session, prompt, observer) => Some(ended),
+            signal = &mut stop => {
+                turn::record(&session, "interrupted", &TurnSummary::default()).map_err(TurnError::from)?;
+                let _ = observer.event(&Event::TurnFailed { error: "interrupted".to_owned() });
+                end(&session)?;
+                return Ok((Exit::Signal(signal), None));
+            }
+        };
+        match ended {
+            Some(Ok(summary)) => {
+                end(&session)?;
+                Ok((Exit::Success, Some(summary)))
+            }
+            Some(Err(error)) => {
+                // Neither a log nor a screen that is gone may hide why.
+                let _ = turn::record(&session, "failed", &TurnSummary::default());
+                let _ = session.gate().log().append(Record::SessionEnd);
+                let _ = observer.event(&Event::TurnFailed { error: error.to_string() });
+                Err(error.into())
+            }
+            None => Ok((Exit::Failure, None)),
+        }
+    })
+}
+
+fn end(session: &Session) -> Result<(), ExecError> {
+    Ok(session.gate().log().append(Record::SessionEnd).map_err(TurnError::from)?)
+}
+
+/// Becomes ready with the number of the first signal that asks this process to stop.
+fn stop_signal() -> io::Result<impl Future<Output = i32>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate, mut hangup) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => libc::SIGINT,
+            _ = terminate.recv() => libc::SIGTERM,
+            _ = hangup.recv() => libc::SIGHUP,
+        }
+    })
+}
+
+fn read_prompt(argument: Option<&str>) -> Result<String, ExecError> {
+    let prompt = match argument {
+        Some(text) if text != "-" => text.to_owned(),
+        None if io::stdin().is_terminal() => return Err(ExecError::NoPrompt),
+        _ => {
+            let mut bytes = Vec::new();
+            io::stdin().lock().take(PROMPT_CAP + 1).read_to_end(&mut bytes).map_err(ExecError::Prompt)?;
+            if bytes.len() as u64 > PROMPT_CAP {
+                return Err(ExecError::Prompt(io::Error::new(
+                    io::ErrorKind::FileTooLarge,
+                    format!("it is longer than {PROMPT_CAP} bytes"),
+                )));
+            }
+            String::from_utf8(bytes).map_err(|_| ExecError::Prompt(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))?
+        }
+    };
+    if prompt.trim().is_empty() { Err(ExecError::NoPrompt) } else { Ok(prompt) }
+}

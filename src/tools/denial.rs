@@ -1,0 +1,190 @@
+//! From a call that failed to the refusals behind it: which path or host, which layer, which rule, and what would have allowed it.
+//!
+//! A file tool reports the very access that the kernel refused. A program only says so in words, so there the policy is asked about
+//! each path that the command or its words name, and the result is labelled as inferred. A program that merely prints "permission
+//! denied" about something that the policy allows is not taken for a refusal.
+
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
+
+use crate::{
+    audit::Denial,
+    policy::{self, Anchors, Judge, NetworkMode, Policy, Reason},
+    sandbox::{Session, plan::INSIDE_TMP},
+    worker::{self, ErrorKind},
+};
+
+/// Words of programs for a refused write.
+const WRITE_WORDS: [&str; 7] =
+    ["read-only file system", "cannot create", "resource busy", "cannot remove", "cannot move", "could not write", "cannot touch"];
+/// Words of programs for a refused access of any kind.
+const REFUSAL_WORDS: [&str; 6] = [
+    "permission denied",
+    "operation not permitted",
+    "read-only file system",
+    "resource busy",
+    "no such file or directory",
+    "directory nonexistent",
+];
+/// Words of programs for a network that cannot be reached.
+const NETWORK_WORDS: [&str; 10] = [
+    "could not resolve",
+    "network is unreachable",
+    "temporary failure in name resolution",
+    "name or service not known",
+    "failed to lookup",
+    "connection refused",
+    "socket: operation not permitted",
+    "couldn't connect",
+    "failed to connect",
+    "/dev/tcp/",
+];
+/// The most paths that are looked at for one call.
+const PATHS: usize = 64;
+
+/// Explains refusals under one policy in one session.
+#[derive(Debug)]
+pub struct Explainer {
+    judge: Judge,
+    anchors: Anchors,
+    network: NetworkMode,
+    network_rule: String,
+}
+
+impl Explainer {
+    /// Prepares for a policy in a session.
+    pub fn new(policy: &Policy, session: &Session) -> Self {
+        let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+        Self {
+            judge: Judge::new(policy, &anchors),
+            anchors,
+            network: policy.network.mode,
+            network_rule: policy.network.mode_origin.as_ref().map_or_else(|| format!("policy {}", policy.name), ToString::to_string),
+        }
+    }
+
+    /// What a file tool was refused.
+    pub fn of_worker(&self, reply: &worker::Reply, cwd: &Path) -> Vec<Denial> {
+        let worker::Reply::Refused { kind, path: Some(path), access, errno, .. } = reply else { return Vec::new() };
+        if !matches!(kind, ErrorKind::Denied | ErrorKind::NotFound) {
+            return Vec::new();
+        }
+        let access = match access {
+            worker::Access::Read => policy::Access::Read,
+            worker::Access::Write => policy::Access::Write,
+        };
+        let reported = *kind == ErrorKind::Denied && errno.is_some();
+        self.of_path(&self.resolve(path, cwd), access, if reported { "kernel" } else { "inferred" }).into_iter().collect()
+    }
+
+    /// What a shell command was probably refused, from its text and its words.
+    pub fn of_program(&self, command: &str, output: &str, cwd: &Path) -> Vec<Denial> {
+        let mut denials = BTreeSet::new();
+        let lowered: Vec<String> = output.lines().rev().take(400).map(str::to_lowercase).collect();
+        let said = |words: &[&str]| lowered.iter().any(|line| words.iter().any(|word| line.contains(word)));
+        if said(&REFUSAL_WORDS) {
+            let refusing = output.lines().rev().take(400).filter(|line| {
+                let line = line.to_lowercase();
+                REFUSAL_WORDS.iter().any(|word| line.contains(word))
+            });
+            let named: Vec<String> = refusing.clone().flat_map(words).collect();
+            let writes = said(&WRITE_WORDS);
+            for word in words(command).into_iter().chain(named.iter().cloned()).take(PATHS) {
+                let path = self.resolve(&word, cwd);
+                let access = if writes { policy::Access::Write } else { policy::Access::Read };
+                // Only what the program's own words are about: a path of the command that they do not name was perhaps never reached.
+                let about = named.iter().any(|name| self.resolve(name, cwd) == path);
+                if about && let Some(denial) = self.of_path(&path, access, "inferred") {
+                    denials.insert(denial);
+                }
+            }
+        }
+        if self.network == NetworkMode::None && said(&NETWORK_WORDS) {
+            denials.insert(Denial {
+                resource: "network".to_owned(),
+                access: "connect".to_owned(),
+                layer: "seccomp and network namespace".to_owned(),
+                rule: self.network_rule.clone(),
+                certainty: "inferred".to_owned(),
+                grant: Some("[network] mode = \"open\"".to_owned()),
+            });
+        }
+        denials.into_iter().collect()
+    }
+
+    fn of_path(&self, path: &Path, access: policy::Access, certainty: &str) -> Option<Denial> {
+        let verdict = self.judge.judge(path, access);
+        if verdict.allowed {
+            return None;
+        }
+        let because = verdict.because;
+        let write = access == policy::Access::Write;
+        let layer = match because.kind {
+            Reason::Denied => "mount namespace: masked",
+            Reason::Protected | Reason::GitReadOnly => "mount namespace: read-only",
+            _ if write && self.judge.judge(path, policy::Access::Read).allowed => "mount namespace and landlock: read-only",
+            _ => "mount namespace and landlock: not in view",
+        };
+        let rule = match &because.rule {
+            // The list lacks the path; which of its entries stands first does not matter.
+            Some(rule) if because.kind == Reason::NotCovered => format!("{}:{}", rule.origin.file, rule.origin.line),
+            Some(rule) => rule.origin.to_string(),
+            None => "[git] allow".to_owned(),
+        };
+        let named = self.named(path);
+        let grant = match because.kind {
+            Reason::NotCovered => Some(format!("[filesystem] {} += \"{named}\"", if write { "write" } else { "read" })),
+            Reason::Denied => because.rule.as_ref().map(|rule| format!("take \"{}\" out of [filesystem] deny", rule.place)),
+            Reason::Protected => because.rule.as_ref().map(|rule| format!("take \"{}\" out of [filesystem] protect", rule.place)),
+            Reason::GitReadOnly | Reason::Allowed => None,
+        };
+        Some(Denial {
+            resource: named,
+            access: if write { "write" } else { "read" }.to_owned(),
+            layer: layer.to_owned(),
+            rule,
+            certainty: certainty.to_owned(),
+            grant,
+        })
+    }
+
+    /// A path as a policy would name it: below the workspace, below the home folder, or absolute.
+    fn named(&self, path: &Path) -> String {
+        let below = |folder: &Path| path.strip_prefix(folder).ok().filter(|rest| !rest.as_os_str().is_empty());
+        match (below(&self.anchors.workspace), below(&self.anchors.home)) {
+            (Some(rest), _) => rest.display().to_string(),
+            (None, Some(rest)) => format!("~/{}", rest.display()),
+            (None, None) => path.display().to_string(),
+        }
+    }
+
+    fn resolve(&self, word: &str, cwd: &Path) -> PathBuf {
+        let path = match word.strip_prefix("~/").or_else(|| word.strip_prefix("$HOME/")) {
+            Some(rest) => self.anchors.home.join(rest),
+            None => cwd.join(word),
+        };
+        let mut normal = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::ParentDir => drop(normal.pop()),
+                Component::CurDir => {}
+                component => normal.push(component),
+            }
+        }
+        normal
+    }
+}
+
+/// The words of a text that could be paths: those with a slash, or a dot in front.
+fn words(text: &str) -> Vec<String> {
+    let separators = |c: char| c.is_whitespace() || "'\"`‘’;|&()<>,".contains(c);
+    text.split(separators)
+        .map(|word| word.trim_matches(|c| c == ':' || c == '='))
+        .filter(|word| word.len() > 1 && word.len() < 4096 && (word.contains('/') || word.starts_with('.')))
+        // Bash's own names for sockets are no paths.
+        .filter(|word| !word.starts_with("/dev/tcp/") && !word.starts_with("/dev/udp/"))
+        .map(str::to_owned)
+        .collect()
+}

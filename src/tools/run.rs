@@ -1,0 +1,125 @@
+//! Runs one program in a sandbox from the agent's event loop: streams, messages, and the end.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    net::{UnixDatagram, unix::pipe},
+    time::timeout,
+};
+
+use super::capture::Capture;
+use crate::sandbox::{
+    Applied, Call, Exit, FromSandbox, LaunchError, Launcher,
+    message::{Launch, MessageError},
+};
+
+/// A call is ended when it has written this many times what is kept of its output.
+const FLOOD: u64 = 64;
+/// How long output is still awaited once the sandbox is gone. Nobody is left to write, so this is for a stuck system only.
+const LAST_BYTES: Duration = Duration::from_secs(2);
+
+/// What came of a program.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub exit: Exit,
+    /// What the kernel was told.
+    pub applied: Applied,
+    /// What it wrote, standard output and error together.
+    pub output: Capture,
+    /// Whether it was ended because it wrote too much.
+    pub flooded: bool,
+}
+
+/// Runs `launch` with `input` as its standard input, keeping at most `keep` bytes of output. Dropping the future ends the call.
+pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, keep: u64) -> Result<Finished, LaunchError> {
+    let system = |error: io::Error| {
+        LaunchError::Message(MessageError::System(error.raw_os_error().map_or(nix::errno::Errno::EIO, nix::errno::Errno::from_raw)))
+    };
+    let (output, output_end) = io::pipe().map_err(system)?;
+    let (input_end, mut input_pipe): (OwnedFd, Option<pipe::Sender>) = match input {
+        Some(_) => {
+            let (end, ours) = io::pipe().map_err(system)?;
+            (end.into(), Some(pipe::Sender::from_owned_fd(ours.into()).map_err(system)?))
+        }
+        None => (std::fs::File::open("/dev/null").map_err(system)?.into(), None),
+    };
+    let call = launcher.launch(launch, [input_end.as_fd(), output_end.as_fd(), output_end.as_fd()])?;
+    drop((input_end, output_end));
+    let mut output = pipe::Receiver::from_owned_fd(output.into()).map_err(system)?;
+    call.set_nonblocking().map_err(MessageError::from)?;
+    // A second descriptor of the same socket, for its readiness alone.
+    let socket = call.as_fd().try_clone_to_owned().and_then(|socket| UnixDatagram::from_std(socket.into())).map_err(system)?;
+
+    let feed = async {
+        if let (Some(mut pipe), Some(bytes)) = (input_pipe.take(), input) {
+            // A program that does not read all of its input is no failure.
+            let _ = pipe.write_all(bytes).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::pin!(feed);
+    let mut capture = Capture::new(keep);
+    let (mut applied, mut exit, mut refused) = (Applied::default(), None, None);
+    let (mut open, mut flooded) = (true, false);
+    let mut buffer = vec![0u8; 16 * 1024];
+    loop {
+        tokio::select! {
+            () = &mut feed => {}
+            read = output.read(&mut buffer), if open => match read {
+                Ok(0) | Err(_) => open = false,
+                Ok(length) => {
+                    capture.push(&buffer[..length]);
+                    if capture.total() > keep.saturating_mul(FLOOD) {
+                        flooded = true;
+                        break;
+                    }
+                }
+            },
+            message = next(&call, &socket) => match message {
+                Ok(FromSandbox::Started(what)) => applied = what,
+                Ok(FromSandbox::Exited(how)) => exit = Some(how),
+                Ok(FromSandbox::Failed { step, reason, errno }) => refused = Some(LaunchError::Refused { step, reason, errno }),
+                Ok(FromSandbox::Terminal) => return Err(MessageError::Closed.into()),
+                Err(MessageError::Closed) => break,
+                Err(error) => return Err(error.into()),
+            },
+        }
+    }
+    if flooded {
+        drop((call, socket));
+        let exit = Exit { code: None, signal: Some(libc::SIGKILL), ended_by: None, user_us: 0, system_us: 0, peak_bytes: 0 };
+        return Ok(Finished { exit, applied, output: capture, flooded });
+    }
+    while open {
+        match timeout(LAST_BYTES, output.read(&mut buffer)).await {
+            Ok(Ok(length)) if length > 0 => capture.push(&buffer[..length]),
+            _ => open = false,
+        }
+    }
+    match (refused, exit) {
+        (Some(refused), _) => Err(refused),
+        (None, Some(exit)) => Ok(Finished { exit, applied, output: capture, flooded }),
+        (None, None) => Err(LaunchError::Died),
+    }
+}
+
+async fn next(call: &Call, socket: &UnixDatagram) -> Result<FromSandbox, MessageError> {
+    loop {
+        socket.readable().await.map_err(|_| MessageError::Closed)?;
+        let received = socket.try_io(Interest::READABLE, || match call.next() {
+            Err(MessageError::System(nix::errno::Errno::EAGAIN)) => Err(io::ErrorKind::WouldBlock.into()),
+            other => Ok(other),
+        });
+        match received {
+            Ok(message) => return message.map(|(message, _)| message),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Err(MessageError::Closed),
+        }
+    }
+}
