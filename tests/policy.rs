@@ -726,7 +726,7 @@ fn the_model_is_told_the_everyday_policy_in_these_words() {
         "- Writable, and readable too: the private /tmp, the private ~, the workspace. No other file or folder is writable.\n",
         "- There is no network, not even a loopback.\n",
         "- A call ends after 10m.\n",
-        "- A person is asked before: `cargo publish`, `git clean`, `git push`, `git reset --hard`, `npm publish`. Never run: `sudo`.\n",
+        "- A person is asked before, and where none can be asked it is refused: `cargo publish`, `git clean`, `git push`, `git reset --hard`, `npm publish`. Never run: `sudo`.\n",
     ] {
         assert!(text.contains(sentence), "{sentence}\n{text}");
     }

@@ -137,9 +137,9 @@ pub struct Environment {
 pub struct Limits {
     /// Wall-clock time of one call; 1 s to 24 h.
     pub wall: Duration,
-    /// Bytes of memory for one call; at least 16 MiB.
+    /// Bytes of private writable memory of one process; at least 16 MiB.
     pub memory: u64,
-    /// Processes and threads of one call; 1 to 65 536.
+    /// Processes and threads of one call; 1 to 65 536. Exact for ordinary users, up to 300 more for root.
     pub processes: u64,
     /// Open descriptors of one process; 16 to 1 048 576.
     pub open_files: u64,

@@ -96,10 +96,10 @@ pub fn claims(policy: &Policy) -> Vec<Claim> {
     say(ClaimKind::Reads, format!("Readable: {}.", layers(&files.read)));
     say(ClaimKind::Writes, format!("Writable, and readable too: {}. No other file or folder is writable.", layers(&files.write)));
     if !files.deny.is_empty() {
-        say(ClaimKind::Deny, format!("Neither readable nor writable, even inside the above: {}.", places(&files.deny)));
+        say(ClaimKind::Deny, format!("Where they exist, neither readable nor writable, even inside the above: {}.", places(&files.deny)));
     }
     if !files.protect.is_empty() {
-        say(ClaimKind::Protect, format!("Never writable, not even to create where absent: {}.", places(&files.protect)));
+        say(ClaimKind::Protect, format!("Never writable: {}. Those without a * cannot be created either.", places(&files.protect)));
     }
     if judge::hides(policy, &Place::Temporary) {
         say(ClaimKind::PrivateTemporary, "/tmp is private to this session: empty at its start, gone at its end.".to_owned());
@@ -123,13 +123,10 @@ pub fn claims(policy: &Policy) -> Vec<Claim> {
     if policy.enforcement.on_missing == OnMissing::Degrade {
         say(
             ClaimKind::Degrades,
-            "Where this host lacks a layer of enforcement, calls run with the others, and the session says what is lost.".to_owned(),
+            "Where this host lacks a layer of enforcement, nothing runs: running with the others is not built yet.".to_owned(),
         );
     }
-    say(
-        ClaimKind::NoEscalation,
-        "Nothing turns the sandbox off. A person can grant one named thing, and the call still runs confined.".to_owned(),
-    );
+    say(ClaimKind::NoEscalation, "Nothing turns the sandbox off, and no argument of a call widens it.".to_owned());
     let text = "A refusal shows as \"Permission denied\", \"Operation not permitted\", \"Read-only file system\", a network error or a note that names \
                 the rule. Do not try to get round it: say what you need and why.";
     say(ClaimKind::Refusal, text.to_owned());
@@ -265,8 +262,8 @@ fn environment(policy: &Policy) -> String {
 fn limits(policy: &Policy, say: &mut impl FnMut(ClaimKind, String)) {
     let limits = &policy.limits;
     say(ClaimKind::WallLimit, format!("A call ends after {}.", show_duration(limits.wall)));
-    say(ClaimKind::MemoryLimit, format!("A call has {} of memory.", show_size(limits.memory)));
-    say(ClaimKind::ProcessLimit, format!("A call has at most {} processes and threads.", limits.processes));
+    say(ClaimKind::MemoryLimit, format!("A process has {} of private memory.", show_size(limits.memory)));
+    say(ClaimKind::ProcessLimit, format!("A call has room for about {} processes and threads.", limits.processes));
     say(ClaimKind::OpenFilesLimit, format!("A process has at most {} open files.", limits.open_files));
     say(ClaimKind::FileSizeLimit, format!("A written file has at most {}.", show_size(limits.file_size)));
     say(ClaimKind::OutputLimit, format!("Of a call's output, {} is kept.", show_size(limits.output)));
@@ -280,7 +277,7 @@ fn commands(policy: &Policy) -> Option<String> {
     };
     let asks = of(Decision::Ask).map(|list| match policy.ask {
         Ask::Never => format!("Refused, because they would have to ask: {list}."),
-        Ask::WhenNeeded | Ask::Always => format!("A person is asked before: {list}."),
+        Ask::WhenNeeded | Ask::Always => format!("A person is asked before, and where none can be asked it is refused: {list}."),
     });
     let forbids = of(Decision::Forbid).map(|list| format!("Never run: {list}."));
     let both: Vec<String> = asks.into_iter().chain(forbids).collect();
@@ -289,8 +286,8 @@ fn commands(policy: &Policy) -> Option<String> {
 
 const fn ask(ask: Ask) -> &'static str {
     match ask {
-        Ask::WhenNeeded => "Other calls run without asking; only wider access asks a person.",
-        Ask::Always => "A person is asked before every call that no rule allows.",
+        Ask::WhenNeeded => "Other calls run without asking.",
+        Ask::Always => "A person is asked before every call that no rule allows; where none can be asked it is refused.",
         Ask::Never => "Nobody can be asked: what would ask is refused with the reason.",
     }
 }
