@@ -14,6 +14,7 @@ use std::{fmt::Display, io::Write, process::ExitCode};
 use clap::Parser;
 
 use self::{args::Arguments, exit::Exit};
+use crate::ui::sanitize::visible;
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
@@ -39,5 +40,5 @@ fn run(arguments: Arguments) -> Exit {
 
 /// Says on standard error what went wrong. That it cannot be said is not worth a second failure.
 fn report(error: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "portcullis: {error}");
+    let _ = writeln!(std::io::stderr(), "portcullis: {}", visible(&error.to_string()));
 }

@@ -24,7 +24,9 @@ pub fn apply(limits: &PlanLimits) -> Result<(), Failure> {
         (Resource::RLIMIT_NOFILE, limits.open_files),
         (Resource::RLIMIT_FSIZE, limits.file_size),
         (Resource::RLIMIT_DATA, limits.memory),
-        (Resource::RLIMIT_CORE, 0),
+        // One byte: too little for a file, and the one value with which the kernel hands nothing to the host's core dump helper
+        // either (core(5), `core_pattern` with a pipe).
+        (Resource::RLIMIT_CORE, 1),
     ] {
         // A harder limit of the host stays in force; nobody without privilege could raise it anyway.
         let (_, ceiling) = nix::sys::resource::getrlimit(resource).map_err(|errno| Failure::errno("read a resource limit", errno))?;
