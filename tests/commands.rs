@@ -21,9 +21,9 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Says that a test did not run, so that it cannot pass for one that did.
+/// Says that a test did not run, so that it cannot pass for one that did. Not by `println!`, which the test runner keeps to itself.
 fn skip(name: &str, reason: &str) {
-    println!("SKIP {name}: {reason}");
+    writeln!(std::io::stderr(), "SKIP {name}: {reason}").unwrap();
 }
 
 /// A folder to work in, with a home folder beside it, and nothing of the person who runs the tests.
