@@ -23,7 +23,7 @@ fn is_root() -> bool {
 
 /// Says that a test did not run, so that it cannot pass for one that did. Not by `println!`, which the test runner keeps to itself.
 fn skip(name: &str, reason: &str) {
-    writeln!(std::io::stderr(), "SKIP {name}: {reason}").unwrap();
+    std::io::stderr().write_all(format!("SKIP {name}: {reason}\n").as_bytes()).unwrap();
 }
 
 /// A folder to work in, with a home folder beside it, and nothing of the person who runs the tests.
