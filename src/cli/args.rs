@@ -30,6 +30,16 @@ pub(super) enum Command {
     /// Work on one task, from the prompt to the answer, without questions.
     #[command(after_help = EXEC_EXAMPLES)]
     Exec(ExecArguments),
+    /// Say what this machine can enforce, and what that means for each preset.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor {
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List, show and check policies.
+    #[command(subcommand, after_help = POLICY_EXAMPLES)]
+    Policy(PolicyCommand),
     /// Run any command under a policy; streams, terminal, signals and exit code are passed through.
     #[command(after_help = SANDBOX_EXAMPLES)]
     Sandbox {
@@ -117,8 +127,67 @@ Examples:
   portcullis exec --policy read-only \"What does this repository do?\"
   portcullis exec --provider-url http://127.0.0.1:8080/v1 --model local --json - < task.txt";
 
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// List the presets and what each is for.
+    #[command(after_help = LIST_EXAMPLES)]
+    List,
+    /// Show a policy; without a name the one that is in force here, merged from all its files.
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// A preset's name, or a file (a path with a slash, or ending in .toml).
+        #[arg(value_name = "NAME|FILE")]
+        policy: Option<String>,
+        /// Show what the file means instead of what it says: groups, defaults and what it extends spelled out, each entry with its line.
+        #[arg(long)]
+        expanded: bool,
+        /// The folder whose policy is shown if no name is given [default: the repository around the current folder, else that folder].
+        #[arg(long, value_name = "DIR", conflicts_with = "policy")]
+        workspace: Option<PathBuf>,
+    },
+    /// Check a policy file; the first error is shown with its line.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  portcullis doctor
+  portcullis doctor --json | jq .verdict
+  portcullis doctor > /dev/null && echo 'the default preset is enforced in full'
+
+Ends with 0 if the default preset can be enforced in full, else with 4.";
+
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  portcullis policy list
+  portcullis policy show
+  portcullis policy check .portcullis/policy.toml";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  portcullis policy list
+  portcullis sandbox --policy locked -- make test";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  portcullis policy show                                what is in force in this folder
+  portcullis policy show ci --expanded                  what the preset means, entry by entry
+  portcullis policy show workspace-write > mine.toml    a start for a policy of your own";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  portcullis policy check mine.toml
+  portcullis policy check .portcullis/policy.toml && git commit
+
+Ends with 0 if the file is a policy, with 2 if there is no such file, and with 3 if it has an error.";
+
 const SANDBOX_EXAMPLES: &str = "\
 Examples:
-  portcullis sandbox -- npm test
-  portcullis sandbox --policy locked -- ./untrusted-script.sh
-  portcullis sandbox --policy ./my-policy.toml -- bash";
+  portcullis sandbox -- cargo test
+  portcullis sandbox --policy locked -- python3 script.py
+  portcullis sandbox --policy ./mine.toml --workspace ../other -- make";

@@ -6,7 +6,7 @@ mod script;
 mod verdict;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     net::TcpListener,
     path::PathBuf,
 };
@@ -24,7 +24,10 @@ use crate::{
     model::{Endpoint, scripted::ScriptedModel},
     sandbox::Launcher,
     tools::{Gate, redact::Redactor},
-    ui::{screen::Screen, style::Palette},
+    ui::{
+        screen::Screen,
+        style::{Paint, Tone},
+    },
 };
 
 /// What the scripted model is asked to do.
@@ -85,26 +88,25 @@ fn try_run() -> Result<bool, DemoError> {
     let gate =
         Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), Redactor::default()).map_err(SessionError::from)?;
 
-    let palette = Palette::for_stream(io::stdout().is_terminal());
-    intro(palette).map_err(DemoError::Output)?;
-    let mut observer = Watching { screen: Screen::new(io::stdout(), palette), collected: Collected::default() };
+    let paint = Paint::of(&io::stdout());
+    intro(paint).map_err(DemoError::Output)?;
+    let mut observer = Watching { screen: Screen::new(io::stdout(), paint), collected: Collected::default() };
     exec::drive(&id, endpoint, gate, PROMPT, &mut observer)?;
     let facts = verdict::facts(&observer.collected, &project, &listener, &model.requests(), &log_path);
-    verdict::show(&mut io::stdout(), palette, &observer.collected, &facts, &log_path).map_err(DemoError::Output)?;
+    verdict::show(&mut io::stdout(), paint, &observer.collected, &facts, &log_path).map_err(DemoError::Output)?;
     Ok(facts.iter().all(|fact| fact.holds))
 }
 
-fn intro(palette: Palette) -> io::Result<()> {
-    let Palette { strong, accent, dim, reset, .. } = palette;
+fn intro(paint: Paint) -> io::Result<()> {
     let mut out = io::stdout();
-    writeln!(out, "{strong}portcullis demo{reset}")?;
+    let (name, scripted) = (paint.text(Tone::Strong, "portcullis demo"), paint.text(Tone::Strong, "scripted"));
     writeln!(
         out,
-        "The model is {strong}scripted{reset}: it follows a fixed script behind an HTTP server on this machine. All else is real: the client,\n\
+        "{name}\nThe model is {scripted}: it follows a fixed script behind an HTTP server on this machine. All else is real: the client,\n\
          the loop, the policy, the log, and the sandbox in which each call runs. On its way the model also misbehaves, four times.\n"
     )?;
-    writeln!(out, "{accent}you{reset}  {PROMPT}")?;
-    writeln!(out, "{dim}     (in a project that was made for this in a temporary folder){reset}\n")
+    writeln!(out, "{}  {PROMPT}", paint.text(Tone::Accent, "you"))?;
+    writeln!(out, "{}\n", paint.text(Tone::Faint, "     (in a project that was made for this in a temporary folder)"))
 }
 
 /// Shows every event, and keeps them for the table.

@@ -2,27 +2,36 @@
 
 mod args;
 mod demo;
+mod doctor;
 mod exec;
 pub mod exit;
 mod output;
+mod policy;
 mod prompt;
 mod resolve;
 mod sandbox;
+mod show;
 
 use std::{fmt::Display, io::Write, process::ExitCode};
 
 use clap::Parser;
 
 use self::{args::Arguments, exit::Exit};
-use crate::ui::sanitize::visible;
+use crate::ui::{sanitize::visible, style::Paint};
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
         Ok(arguments) => run(arguments).into(),
-        Err(error) => {
+        Err(error) if error.use_stderr() => {
             let _ = error.print();
-            if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
+            Exit::Usage.into()
+        }
+        // --help and --version are results like any other.
+        Err(error) => {
+            let text = error.render();
+            let text = if Paint::of(&std::io::stdout()).is_on() { text.ansi().to_string() } else { text.to_string() };
+            output::print(&text).err().unwrap_or(Exit::Success).into()
         }
     }
 }
@@ -31,6 +40,8 @@ fn run(arguments: Arguments) -> Exit {
     use args::{Command, PromptCommand};
     match arguments.command {
         Command::Exec(exec) => exec::run(&exec.into()),
+        Command::Doctor { json } => doctor::run(json),
+        Command::Policy(command) => policy::run(&command),
         Command::Sandbox { common, command } => sandbox::run(common.workspace.as_deref(), common.policy.as_deref(), &command),
         Command::Prompt(PromptCommand::Show(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), false),
         Command::Prompt(PromptCommand::Hash(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), true),

@@ -1,38 +1,50 @@
-//! Standard output: written whole, or said why not.
+//! Results on standard output: written to the last byte, or the exit code says that they were not.
 
 use std::{
-    io::{self, Write},
+    fs::File,
+    io::{self, ErrorKind, Write},
     os::fd::AsFd,
 };
 
-use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
-    sys::stat::{fstat, major, minor},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{exit::Exit, report};
+use crate::sandbox::sys;
 
-/// Whether standard output was closed when the program began. Rust then puts `/dev/null` in its place, opened for reading and writing,
-/// which nobody does who redirects there on purpose.
+/// An error if this process was started with its standard output closed.
 pub(super) fn check_open() -> io::Result<()> {
-    let stdout = io::stdout();
-    let null = fstat(stdout.as_fd())
-        .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFCHR && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3));
-    let access = fcntl(stdout.as_fd(), FcntlArg::F_GETFL).map_or(OFlag::O_WRONLY, OFlag::from_bits_truncate) & OFlag::O_ACCMODE;
-    if null && access == OFlag::O_RDWR { Err(io::Error::new(io::ErrorKind::BrokenPipe, "it is closed")) } else { Ok(()) }
+    if sys::stdout_was_closed() { Err(io::Error::new(ErrorKind::BrokenPipe, "it is closed")) } else { Ok(()) }
 }
 
-/// Prints a listing. A reader that has seen enough (`| head`) is no failure.
+/// Writes `text` to standard output. That nobody reads on (`| head`) is no error.
 pub(super) fn print(text: &str) -> Result<(), Exit> {
-    let written = check_open().and_then(|()| {
-        let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written,
+    if sys::stdout_was_closed() {
+        report(&"standard output is closed; nothing could be written");
+        return Err(Exit::Output);
+    }
+    match write(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            report(&format!("standard output could not be written: {error}"));
+            Err(Exit::Output)
         }
-    });
-    written.map_err(|error| {
-        report(&format!("standard output could not be written: {error}"));
-        Exit::Output
-    })
+        _ => Ok(()),
+    }
+}
+
+/// Not through `Stdout`, which takes a descriptor that cannot be written for one that swallows everything.
+fn write(mut bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Another process that holds the same terminal or pipe has made it non-blocking.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -28,4 +28,6 @@ pub use event::StreamEvent;
 pub use item::{Item, ItemKind, MalformedItem, Usage};
 pub use retry::Backoff;
 pub use sse::{EventStream, Limits, StreamFault};
+#[cfg(test)]
+pub(crate) use text::is_hidden;
 pub use wire::{Conversation, EncodedHead, Head, Tool};

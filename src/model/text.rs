@@ -16,15 +16,18 @@ pub(super) fn shown(text: &str, key: Option<&str>) -> String {
             out.push('…');
             break;
         }
-        if character.is_control() || is_invisible(character) { out.extend(character.escape_default()) } else { out.push(character) }
+        if character.is_control() || is_hidden(character) { out.extend(character.escape_default()) } else { out.push(character) }
     }
     out
 }
 
-// Unicode's Bidi_Control characters, line separators, zero-width characters and the tag block.
-fn is_invisible(character: char) -> bool {
-    matches!(character,
-        '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+/// Whether a character cannot be seen or makes other text look like what it is not. The same table as that of policies, which this module
+/// may not import; a test where both are used compares them.
+pub(crate) const fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

@@ -109,7 +109,8 @@ pub const fn decision(decision: Decision) -> &'static str {
     }
 }
 
-const fn on_missing(what: OnMissing) -> &'static str {
+/// The word that stands for what to do where a layer is missing, in files and in the canonical form.
+pub const fn on_missing(what: OnMissing) -> &'static str {
     match what {
         OnMissing::Degrade => "degrade",
         OnMissing::Refuse => "refuse",

@@ -267,10 +267,20 @@ impl Source {
 fn shown(c: char) -> char {
     match c {
         '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}' => '\u{fffd}',
+        c if c.is_control() || is_hidden(c) => '\u{fffd}',
         c => c,
     }
+}
+
+/// Whether `c` cannot be seen, or makes other text look like what it is not: bidirectional and zero-width characters, fillers, line
+/// separators, and the characters of tags, variations and annotations in which text can be hidden. Control characters are not counted.
+///
+/// The plain variation selectors (U+FE00 to U+FE0F) are left alone, because emoji need them.
+pub const fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// `text` without anything that a terminal would act on, at most `limit` characters of it.

@@ -43,6 +43,14 @@ pub struct Search {
     pub project: Option<PathBuf>,
 }
 
+/// One policy by a preset's name or a path, by itself: no other layer is looked at.
+///
+/// # Errors
+/// Where there is none of that name, or it is unreadable or wrong.
+pub fn alone(chosen: &str) -> Result<Policy, PolicyError> {
+    named(chosen).map(PartialPolicy::complete)
+}
+
 /// Reads and merges the layers of a session.
 ///
 /// # Errors
@@ -78,6 +86,17 @@ pub fn presets() -> &'static [(&'static str, &'static str)] {
 /// Where there is none of that name; the hint holds the nearest.
 pub fn preset(name: &str) -> Result<Policy, PolicyError> {
     preset_source(name).and_then(|source| follow(Item::preset(source), Trust::Person)).map(PartialPolicy::complete)
+}
+
+/// A preset or a file as it is written, first itself and then what it extends, in order.
+///
+/// # Errors
+/// As [`check`] and [`preset`]: what has an error is not shown as if it were a policy.
+pub fn written(chosen: &str) -> Result<Vec<Source>, PolicyError> {
+    let first = if is_path(chosen) { open(Path::new(chosen), Trust::Person)? } else { Item::preset(preset_source(chosen)?) };
+    let mut sources = Vec::new();
+    follow_each(first, Trust::Person, |source| sources.push(source.clone()))?;
+    Ok(sources)
 }
 
 /// Checks text as if it were the file `name`; it may extend presets only. For linters and tests: nothing is read.
@@ -180,12 +199,17 @@ fn open(path: &Path, trust: Trust) -> Result<Item, PolicyError> {
 
 /// Follows `extends` to its end and puts each file on top of what it extends.
 fn follow(first: Item, trust: Trust) -> Result<PartialPolicy, PolicyError> {
+    follow_each(first, trust, |_| ())
+}
+
+fn follow_each(first: Item, trust: Trust, mut each: impl FnMut(&Source)) -> Result<PartialPolicy, PolicyError> {
     let mut seen: Vec<(PathBuf, String)> = Vec::new();
     let mut parts = Vec::new();
     let mut item = first;
     loop {
         let Item { source, identity, folder } = item;
         let Compiled { partial, extends } = compile::compile(&source)?;
+        each(&source);
         seen.push((identity, source.file.clone()));
         parts.push(partial);
         let Some((target, mark)) = extends else { break };

@@ -12,6 +12,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use nix::unistd::Pid;
@@ -239,4 +240,25 @@ pub fn children_usage() -> (u64, u64, u64) {
         };
         (micros(usage.user_time()), micros(usage.system_time()), u64::try_from(usage.max_rss()).unwrap_or(0).saturating_mul(1024))
     })
+}
+
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn look_at_stdout() {
+    // SAFETY: F_GETFD only reads; an atomic of this crate needs nothing of a runtime that has not started yet.
+    let closed = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } == -1;
+    STDOUT_WAS_CLOSED.store(closed, Ordering::Relaxed);
+}
+
+// SAFETY: the loader calls each function in this section once, before `main` and before Rust's runtime, which opens /dev/null in the
+// place of a closed standard stream and so hides that it was closed. Looking for that /dev/null afterwards would not do: what Python's
+// and node's process modules hand to a child whose output is to be dropped looks exactly the same.
+#[used]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+#[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
+static LOOK_AT_STDOUT: extern "C" fn() = look_at_stdout;
+
+/// Whether this process was started with its standard output closed.
+pub fn stdout_was_closed() -> bool {
+    STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
 }

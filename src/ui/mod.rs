@@ -1,5 +1,21 @@
-//! What a person sees.
+//! What a person sees on a terminal: colours, tables, and hostile text made harmless.
 
 pub mod sanitize;
 pub mod screen;
 pub mod style;
+pub mod table;
+
+use std::{io, os::fd::AsFd};
+
+use crate::sandbox::sys;
+
+/// Columns that a page has where standard output is no terminal.
+const PAGE: usize = 100;
+/// Fewer columns than this are not worth folding text into.
+const NARROWEST: usize = 40;
+
+/// Columns that text on standard output may fill.
+pub fn width() -> usize {
+    let columns = sys::window_size(io::stdout().as_fd()).map(|(_, columns)| usize::from(columns)).ok();
+    columns.filter(|columns| *columns > 0).map_or(PAGE, |columns| columns.max(NARROWEST))
+}

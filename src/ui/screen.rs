@@ -1,8 +1,11 @@
 //! A session as a person watches it: progress on standard error, the answer on standard output.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
-use super::{sanitize::visible, style::Palette};
+use super::{
+    sanitize::{visible, visible_line},
+    style::{Paint, Tone},
+};
 use crate::{
     agent::{Event, Observer},
     audit::{CallStatus, Denial},
@@ -17,7 +20,7 @@ const SHOWN_CHARACTERS: usize = 160;
 #[derive(Debug)]
 pub struct Screen<W> {
     out: W,
-    palette: Palette,
+    paint: Paint,
     /// Calls that have begun: id, tool, arguments.
     running: Vec<(String, String, String)>,
     /// The one whose head is on the screen already.
@@ -27,22 +30,25 @@ pub struct Screen<W> {
 impl Screen<io::Stderr> {
     /// On standard error, in colour where that is wanted.
     pub fn stderr() -> Self {
-        Self::new(io::stderr(), Palette::for_stream(io::stderr().is_terminal()))
+        Self::new(io::stderr(), Paint::of(&io::stderr()))
     }
 }
 
 impl<W: Write> Screen<W> {
     /// On any stream.
-    pub fn new(out: W, palette: Palette) -> Self {
-        Self { out, palette, running: Vec::new(), shown: None }
+    pub fn new(out: W, paint: Paint) -> Self {
+        Self { out, paint, running: Vec::new(), shown: None }
+    }
+
+    fn line(&mut self, tone: Tone, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{}", self.paint.text(tone, text))
     }
 
     fn call(&mut self, tool: &str, arguments: &str) -> io::Result<()> {
-        let Palette { accent, strong, reset, .. } = self.palette;
         let shown = summary(tool, arguments);
         let mut lines = shown.lines();
-        writeln!(self.out)?;
-        writeln!(self.out, "{accent}▸{reset} {strong}{}{reset}  {}", visible(tool), clip(lines.next().unwrap_or("")))?;
+        let (mark, tool) = (self.paint.text(Tone::Accent, "▸"), self.paint.text(Tone::Strong, &visible_line(tool)));
+        writeln!(self.out, "\n{mark} {tool}  {}", clip(lines.next().unwrap_or("")))?;
         for line in lines.take(SHOWN_LINES) {
             writeln!(self.out, "  {}", clip(line))?;
         }
@@ -50,48 +56,42 @@ impl<W: Write> Screen<W> {
     }
 
     fn result(&mut self, status: CallStatus, exit_code: Option<i32>, duration_ms: u64, output: &str, denials: &[Denial]) -> io::Result<()> {
-        let Palette { good, bad, dim, reset, .. } = self.palette;
-        let (colour, word) = match status {
-            CallStatus::Ok => (good, "ok".to_owned()),
-            CallStatus::Failed => (bad, exit_code.map_or_else(|| "failed".to_owned(), |code| format!("exit {code}"))),
-            CallStatus::Refused => (bad, "refused".to_owned()),
-            CallStatus::Limit => (bad, "ended by a limit".to_owned()),
-            CallStatus::Broken => (bad, "broken".to_owned()),
+        let (tone, word) = match status {
+            CallStatus::Ok => (Tone::Good, "ok".to_owned()),
+            CallStatus::Failed => (Tone::Bad, exit_code.map_or_else(|| "failed".to_owned(), |code| format!("exit {code}"))),
+            CallStatus::Refused => (Tone::Bad, "refused".to_owned()),
+            CallStatus::Limit => (Tone::Bad, "ended by a limit".to_owned()),
+            CallStatus::Broken => (Tone::Bad, "broken".to_owned()),
         };
         let body = output.split_once("\nOutput:\n").map_or(output, |(_, body)| body);
-        let lines: Vec<&str> =
-            body.trim_end().lines().filter(|line| !line.starts_with("[portcullis] ") && !line.starts_with("Exit code: ")).collect();
-        let lines = match lines.iter().rposition(|line| !line.is_empty()) {
-            Some(last) => &lines[..=last],
-            None => &[],
-        };
-        for line in lines.iter().take(SHOWN_LINES) {
-            writeln!(self.out, "  {dim}│ {}{reset}", clip(line))?;
+        // What the head and the refusals below say already.
+        let lines: Vec<&str> = body.lines().filter(|line| !line.starts_with("[portcullis] ") && !line.starts_with("Exit code: ")).collect();
+        let end = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+        for line in &lines[..end.min(SHOWN_LINES)] {
+            self.line(Tone::Faint, &format!("  │ {}", clip(line)))?;
         }
-        if lines.len() > SHOWN_LINES {
-            writeln!(self.out, "  {dim}│ … {} more lines{reset}", lines.len() - SHOWN_LINES)?;
+        if end > SHOWN_LINES {
+            self.line(Tone::Faint, &format!("  │ … {} more lines", end - SHOWN_LINES))?;
         }
         for denial in denials {
-            writeln!(self.out, "  {bad}✗ {}{reset}", visible(&denial.sentence()))?;
+            self.line(Tone::Bad, &format!("  ✗ {}", visible_line(&denial.sentence())))?;
         }
-        writeln!(self.out, "  {colour}{word}{reset} {dim}· {duration_ms} ms{reset}")
+        let time = self.paint.text(Tone::Faint, &format!("· {duration_ms} ms"));
+        writeln!(self.out, "  {} {time}", self.paint.text(tone, &word))
     }
 }
 
 impl<W: Write> Observer for Screen<W> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        let Palette { bad, dim, reset, .. } = self.palette;
         match event {
             Event::SessionStarted { model, endpoint, workspace, policy, fingerprint, .. } => {
-                writeln!(self.out, "{dim}model      {} at {}{reset}", visible(model), visible(endpoint))?;
-                writeln!(self.out, "{dim}workspace  {}{reset}", visible(workspace))?;
-                writeln!(self.out, "{dim}policy     {} ({}){reset}", visible(policy), &fingerprint[..fingerprint.len().min(12)])?;
+                let fingerprint: String = fingerprint.chars().take(12).collect();
+                self.line(Tone::Faint, &format!("model      {} at {}", visible_line(model), visible_line(endpoint)))?;
+                self.line(Tone::Faint, &format!("workspace  {}", visible_line(workspace)))?;
+                self.line(Tone::Faint, &format!("policy     {} ({fingerprint})", visible_line(policy)))?;
             }
-            Event::Message { text } => {
-                writeln!(self.out)?;
-                writeln!(self.out, "{}", visible(text.trim_end()))?;
-            }
-            Event::Reasoning { text } => writeln!(self.out, "{dim}{}{reset}", visible(text.trim_end()))?,
+            Event::Message { text } => writeln!(self.out, "\n{}", visible(text.trim_end()))?,
+            Event::Reasoning { text } => self.line(Tone::Faint, &visible(text.trim_end()))?,
             Event::CallStarted { call, tool, arguments } => {
                 // Only a program can take long enough for its head to be worth showing before its end.
                 if tool == "shell" && self.running.is_empty() {
@@ -112,15 +112,12 @@ impl<W: Write> Observer for Screen<W> {
                 self.result(*status, *exit_code, *duration_ms, output, denials)?;
             }
             Event::RequestRetried { attempt, of, wait_ms, why } => {
-                writeln!(self.out, "{bad}retry {attempt} of {of} in {wait_ms} ms:{reset} {}", visible(why))?;
+                self.line(Tone::Caution, &format!("retry {attempt} of {of} in {wait_ms} ms: {}", visible_line(why)))?;
             }
-            Event::Warning { text } => writeln!(self.out, "{dim}note: {}{reset}", visible(text))?,
+            Event::Warning { text } => self.line(Tone::Caution, &format!("note: {}", visible_line(text)))?,
             Event::TurnFinished { requests, input_tokens, cached_tokens, output_tokens } => {
-                writeln!(self.out)?;
-                writeln!(
-                    self.out,
-                    "{dim}{requests} requests, {input_tokens} tokens in ({cached_tokens} cached), {output_tokens} out{reset}"
-                )?;
+                let text = format!("\n{requests} requests, {input_tokens} tokens in ({cached_tokens} cached), {output_tokens} out");
+                self.line(Tone::Faint, &text)?;
             }
             Event::RequestSent { .. } | Event::TextDelta { .. } | Event::Usage { .. } | Event::TurnFailed { .. } => {}
         }
@@ -129,7 +126,7 @@ impl<W: Write> Observer for Screen<W> {
 }
 
 fn clip(line: &str) -> String {
-    let shown = visible(line);
+    let shown = visible_line(line);
     match shown.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}…", &shown[..end]),
         None => shown,

@@ -37,7 +37,8 @@ fn one_run() -> (u128, u128) {
     for name in ["work", "home", "state"] {
         fs::create_dir(folder.path().join(name)).unwrap();
     }
-    let call = |command: &str| Turn::call("shell", &serde_json::json!({"command": command, "workdir": null, "timeout_ms": null}).to_string());
+    let call =
+        |command: &str| Turn::call("shell", &serde_json::json!({"command": command, "workdir": null, "timeout_ms": null}).to_string());
     // The last answer waits, so that there is time to look at the process while it is still there.
     let last = Turn::message("done").with_pace(Pace { delay: Duration::from_millis(150), drip: Duration::ZERO });
     let model = ScriptedModel::start(Script::new([call("echo one"), call("seq 1 20000"), last])).unwrap();

@@ -15,7 +15,10 @@ use crate::{
     agent::Event,
     audit::{CallStatus, Denial, Event as Logged, Record},
     model::scripted::RecordedRequest,
-    ui::{sanitize::visible, style::Palette},
+    ui::{
+        sanitize::visible_line,
+        style::{Paint, Tone},
+    },
 };
 
 /// All events of the session.
@@ -121,36 +124,36 @@ fn log_is_in_order(log: &Path, calls: usize) -> bool {
 }
 
 /// The table.
-pub(super) fn show(out: &mut impl Write, palette: Palette, collected: &Collected, facts: &[Fact], log: &Path) -> io::Result<()> {
-    let Palette { strong, dim, good, bad, reset, .. } = palette;
+pub(super) fn show(out: &mut impl Write, paint: Paint, collected: &Collected, facts: &[Fact], log: &Path) -> io::Result<()> {
     let calls = collected.calls();
-    writeln!(out, "\n{strong}What was run{reset}")?;
+    let heading = |text: &str| paint.text(Tone::Strong, text);
+    let faint = |text: &str| paint.text(Tone::Faint, text);
+    writeln!(out, "\n{}", heading("What was run"))?;
     for call in calls.iter().filter(|call| call.denials.is_empty()) {
-        let (colour, word) = if call.status == CallStatus::Ok { (good, "ok") } else { (bad, "failed") };
-        writeln!(out, "  {colour}{word:<8}{reset}{:<13}{}", call.tool, brief(call.arguments))?;
+        let word = if call.status == CallStatus::Ok { paint.text(Tone::Good, "ok    ") } else { paint.text(Tone::Bad, "failed") };
+        writeln!(out, "  {word}  {:<13}{}", call.tool, brief(call.arguments))?;
     }
-    writeln!(out, "\n{strong}What was refused{reset}")?;
+    writeln!(out, "\n{}", heading("What was refused"))?;
     for call in &calls {
         for denial in call.denials {
             let what = ATTEMPTS.iter().find(|(mark, _)| call.arguments.contains(mark)).map_or("", |(_, what)| *what);
-            writeln!(out, "  {bad}{what}{reset}: {} {}", denial.access, visible(&denial.resource))?;
-            writeln!(out, "    {dim}by{reset} {}  {dim}rule{reset} {}", denial.layer, visible(&denial.rule))?;
+            writeln!(out, "  {}: {} {}", paint.text(Tone::Bad, what), denial.access, visible_line(&denial.resource))?;
+            writeln!(out, "    {} {}  {} {}", faint("by"), denial.layer, faint("rule"), visible_line(&denial.rule))?;
         }
     }
-    writeln!(out, "\n{strong}What is certain{reset} {dim}(looked at from outside the sandbox){reset}")?;
+    writeln!(out, "\n{} {}", heading("What is certain"), faint("(looked at from outside the sandbox)"))?;
     for Fact { text, holds } in facts {
-        let (colour, mark) = if *holds { (good, "✓") } else { (bad, "✗") };
-        writeln!(out, "  {colour}{mark}{reset} {text}")?;
+        let mark = if *holds { paint.text(Tone::Good, "✓") } else { paint.text(Tone::Bad, "✗") };
+        writeln!(out, "  {mark} {text}")?;
     }
     if let Some(Event::TurnFinished { requests, input_tokens, cached_tokens, output_tokens }) =
         collected.events.iter().find(|event| matches!(event, Event::TurnFinished { .. }))
     {
-        writeln!(
-            out,
-            "\n{strong}Tokens{reset}  {input_tokens} in, {cached_tokens} of them cached, {output_tokens} out, in {requests} requests {dim}(counted by the scripted server, 4 bytes a token){reset}"
-        )?;
+        let note = faint("(counted by the scripted server, 4 bytes a token)");
+        let tokens = heading("Tokens");
+        writeln!(out, "\n{tokens}  {input_tokens} in, {cached_tokens} of them cached, {output_tokens} out, in {requests} requests {note}")?;
     }
-    writeln!(out, "{strong}Log{reset}     {}", log.display())?;
+    writeln!(out, "{}     {}", heading("Log"), log.display())?;
     out.flush()
 }
 
@@ -158,5 +161,5 @@ fn brief(arguments: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(arguments).unwrap_or_default();
     let text = ["command", "path"].iter().find_map(|key| value[key].as_str()).map(str::to_owned);
     let text = text.or_else(|| value["patch"].as_str().and_then(|patch| patch.lines().nth(1)).map(str::to_owned)).unwrap_or_default();
-    visible(&text).chars().take(90).collect()
+    visible_line(&text).chars().take(90).collect()
 }

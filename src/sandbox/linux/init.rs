@@ -113,7 +113,7 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
 }
 
 /// Closes what the launcher had open, other calls' sockets above all.
-fn close_all_but(keep: &mut Vec<i32>) -> Result<(), Failure> {
+fn close_all_but(keep: &mut [i32]) -> Result<(), Failure> {
     keep.sort_unstable();
     // The three standard ones lead to /dev/null; leaving them keeps their numbers from being used for something else.
     let mut first = 3;
@@ -128,7 +128,7 @@ fn close_all_but(keep: &mut Vec<i32>) -> Result<(), Failure> {
 }
 
 /// Maps the caller's own user and group to themselves: files keep their owners, and git its index (user_namespaces(7)).
-fn keep_identity((user, group): (Uid, Gid)) -> Result<(), Failure> {
+pub fn keep_identity((user, group): (Uid, Gid)) -> Result<(), Failure> {
     let write =
         |file: &str, text: String| fs::write(file, text).map_err(|error| Failure::system("map the user into its namespace", &error));
     write("/proc/self/setgroups", "deny".to_owned())?;

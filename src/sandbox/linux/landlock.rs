@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The newest ABI whose rights this version knows how to grant. A newer one is a change with its own tests, never a surprise.
-const NEWEST: u32 = 7;
+pub const NEWEST: u32 = 7;
 
 /// Confines this process and all that it will start. Returns the ABI that the ruleset was built for.
 pub fn restrict(plan: &Plan) -> Result<u32, Failure> {

@@ -1,6 +1,6 @@
 //! Ceilings by `setrlimit(2)`, and for uid 0, whom `RLIMIT_NPROC` does not bind, by the PID namespace's own `pid_max`.
 
-use std::fs;
+use std::{fs, io, path::Path};
 
 use nix::{
     sys::resource::{Resource, setrlimit},
@@ -36,13 +36,46 @@ pub fn apply(limits: &PlanLimits) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether `pid_max` belongs to the PID namespace, as it does since Linux 6.14.
+///
+/// For root this is asked of the version and not found by trying: before 6.14 there is one value for the whole machine, and because a sysctl
+/// looks at the user and not at capabilities, root may write it from inside any user namespace that has root mapped.
+pub fn pid_max_is_private(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 14)
+}
+
+/// Lowers `pid_max` of this PID namespace by way of a `/proc` that was mounted in it, and nobody else's.
+pub fn lower_pid_max(proc: &Path, limit: u64) -> io::Result<()> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if geteuid().is_root() && !pid_max_is_private(&release) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    fs::write(proc.join("sys/kernel/pid_max"), limit.to_string())
+}
+
 /// Bounds the number of processes in this new PID namespace (per namespace since Linux 6.14), before `/proc` becomes read-only.
 /// Returns what keeps the limit: `rlimit` for ordinary users, `pid_max` for root, or `none` where root has neither.
 pub fn bound_processes(limits: &PlanLimits) -> &'static str {
-    let written = fs::write("/proc/sys/kernel/pid_max", (limits.processes + RESERVED_PIDS).to_string()).is_ok();
+    let written = lower_pid_max(Path::new("/proc"), limits.processes + RESERVED_PIDS).is_ok();
     match (geteuid().is_root(), written) {
         (false, _) => "rlimit",
         (true, true) => "pid_max",
         (true, false) => "none",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pid_max_is_left_alone_on_kernels_where_it_is_the_whole_machines() {
+        for release in ["6.13.9-arch1", "6.9.0", "5.15.0-100-generic", "4.18.0-553.el8_10.x86_64", "", "unknown"] {
+            assert!(!pid_max_is_private(release), "{release}");
+        }
+        for release in ["6.14.0", "6.14-rc1", "6.18.44-fc-v769", "7.0.0"] {
+            assert!(pid_max_is_private(release), "{release}");
+        }
     }
 }

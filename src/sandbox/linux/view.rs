@@ -64,6 +64,9 @@ enum Cover {
     Deny,
 }
 
+/// A symbolic link to make: where, and what it holds.
+type Link = (PathBuf, PathBuf);
+
 struct Detached {
     root: Root,
     mount: OwnedFd,
@@ -105,7 +108,7 @@ pub fn build(plan: &Plan) -> Result<View, Failure> {
 }
 
 /// Detached copies of every root, and the links to make where a root is one (`/bin` on most systems).
-fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<(PathBuf, PathBuf)>), Failure> {
+fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<Link>), Failure> {
     let step = "copy a granted folder";
     let (mut copies, mut links) = (Vec::new(), Vec::new());
     let mut roots = plan.roots.clone();
@@ -230,9 +233,9 @@ fn make_devices(devices: Vec<(&'static str, OwnedFd)>) -> Result<(), Failure> {
     ] {
         symlink(content, Path::new("/dev").join(link)).map_err(system)?;
     }
-    fs::DirBuilder::new().mode(0).create(MASKED_FOLDER).map_err(system)?;
+    fs::DirBuilder::new().mode(0o0).create(MASKED_FOLDER).map_err(system)?;
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(MASKED_FILE).map_err(system)?;
-    fs::set_permissions(MASKED_FILE, fs::Permissions::from_mode(0)).map_err(system)
+    fs::set_permissions(MASKED_FILE, fs::Permissions::from_mode(0o0)).map_err(system)
 }
 
 fn make_link(path: &Path, content: &Path) -> Result<(), Failure> {

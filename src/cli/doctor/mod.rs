@@ -1,0 +1,71 @@
+//! `portcullis doctor`: what this machine can enforce, found by trying, and what that means for each preset.
+//!
+//! It ends with 0 if the default preset can be enforced in full, else with 4 ([`Exit::Sandbox`]).
+//!
+//! # The JSON object
+//! `--json` prints one object. Keys may be added; a change that takes one away, or changes what it means, raises `version`.
+//!
+//! | key | what it holds |
+//! |---|---|
+//! | `version` | 1, the version of this shape |
+//! | `portcullis` | the program's version |
+//! | `kernel` | the kernel's name, release and architecture |
+//! | `root` | whether the caller is uid 0 |
+//! | `container` | `"docker"`, `"podman"` or null: a hint, from the files that they leave |
+//! | `landlock` | `abi` or null, `used_abi`: the newest that this version uses, `reason`, `rights`: one `{abi, adds, had, without}` per ABI |
+//! | `seccomp`, `mounts`, `proc` | `{works, reason}`: system call filters; mounting in new namespaces; mounting `/proc` there |
+//! | `namespaces` | one `{name, works, reason}` per namespace |
+//! | `processes` | `{bound, pid_max_per_namespace}`; `bound` is `"pid_max"`, `"rlimit"` or `"none"` |
+//! | `cgroups` | `{controllers, used}`: version 2 controllers that are delegated to the caller, and whether this version uses them |
+//! | `macos` | `{applicable, sandbox_exec, built}` |
+//! | `settings` | the values of the kernel settings that decide over namespaces; null where there is no such setting |
+//! | `presets` | one `{name, default, enforced, lacks}` per preset; `enforced` is `"full"`, `"part"` or `"refused"` |
+//! | `presets[].lacks` | each `{what, reason, lost, stops, remedy}`; `stops` says that nothing runs without it |
+//! | `verdict` | `{preset, enforced, text}` for the default preset |
+
+#[cfg(target_os = "linux")]
+mod report;
+#[cfg(target_os = "linux")]
+mod show;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+
+use super::{exit::Exit, output};
+
+/// Looks at the machine and says what it found. To be called while this process has one thread, because the look forks.
+#[cfg(target_os = "linux")]
+pub(super) fn run(json: bool) -> Exit {
+    use crate::ui::{self, style::Paint};
+    let report = report::Report::new(&report::Machine::look());
+    let text = if json {
+        match serde_json::to_string(&report) {
+            Ok(text) => text + "\n",
+            Err(error) => {
+                super::report(&error);
+                return Exit::Output;
+            }
+        }
+    } else {
+        show::text(&report, ui::width(), Paint::of(&std::io::stdout()))
+    };
+    match output::print(&text) {
+        Ok(()) => report.exit(),
+        Err(exit) => exit,
+    }
+}
+
+/// Without a backend for this system there is nothing to look at but the tool that one would use.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn run(json: bool) -> Exit {
+    let found = std::path::Path::new("/usr/bin/sandbox-exec").exists();
+    let verdict = "nothing can be enforced on this system: the macOS backend is not built yet, and portcullis runs on Linux";
+    let text = if json {
+        let macos = serde_json::json!({ "applicable": cfg!(target_os = "macos"), "sandbox_exec": found, "built": false });
+        let verdict = serde_json::json!({ "preset": crate::policy::load::DEFAULT_PRESET, "enforced": "refused", "text": verdict });
+        let report = serde_json::json!({ "version": 1, "portcullis": env!("CARGO_PKG_VERSION"), "macos": macos, "verdict": verdict });
+        format!("{report}\n")
+    } else {
+        format!("/usr/bin/sandbox-exec: {}\nVerdict: {verdict}.\n", if found { "there" } else { "not there" })
+    };
+    output::print(&text).err().unwrap_or(Exit::Sandbox)
+}
