@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    policy::{self, Policy, PolicyError},
+    policy::{self, Policy, PolicyError, Problem},
     sandbox::{Plan, PlanError, Session},
 };
 
@@ -55,6 +55,8 @@ impl ResolveError {
         match self {
             Self::Workspace { .. } => Exit::Usage,
             Self::State { .. } | Self::Private { .. } => Exit::Output,
+            // Nothing is wrong with a policy that was never found.
+            Self::Policy(error) if error.mark.is_none() && matches!(error.problem, Problem::UnknownPreset(_)) => Exit::Usage,
             Self::Policy(_) | Self::Plan(_) => Exit::Policy,
         }
     }

@@ -24,10 +24,7 @@ use nix::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{
-    Failure,
-    view::{GIT_REDIRECTIONS, protected},
-};
+use super::{Failure, view::protected};
 use crate::sandbox::plan::{Access, Plan};
 
 const STEP: &str = "keep an absent place absent";
@@ -67,8 +64,15 @@ impl Placeholders {
             None => journal.lock("living", FlockArg::LockShared)?.ok_or_else(|| Failure::new(STEP, "the journal stayed locked"))?,
         };
         let held = Self { journal, living };
+        let mut standing = held.journal.standing()?;
         for place in &places {
-            if let Err(failure) = held.journal.make(plan, place) {
+            // What lies below a placeholder is kept absent by it.
+            if standing.iter().any(|placeholder| place.starts_with(placeholder)) {
+                continue;
+            }
+            let made = held.journal.make(plan, place);
+            standing.extend(made.as_ref().ok().cloned().flatten());
+            if let Err(failure) = made {
                 drop(_turn);
                 held.release();
                 return Err(failure);
@@ -84,6 +88,16 @@ impl Placeholders {
         if living.relock(FlockArg::LockExclusiveNonblock).is_ok() {
             let _ = journal.clean();
         }
+    }
+}
+
+/// What a placeholder holds, if it is a file. Inside `.git` the names are those of files that git reads.
+fn content(plan: &Plan, path: &Path) -> Option<&'static [u8]> {
+    let inside = path.strip_prefix(plan.workspace.join(".git")).ok()?;
+    match inside.to_str()? {
+        "commondir" => Some(COMMON_FOLDER_HERE),
+        "config" | "config.worktree" | "info/attributes" => Some(b""),
+        _ => None,
     }
 }
 
@@ -127,24 +141,29 @@ impl Journal {
         }
     }
 
-    /// Makes a placeholder for the first absent component of `place`, if one is absent, and journals it first.
-    fn make(&self, plan: &Plan, place: &Path) -> Result<(), Failure> {
+    /// The placeholders that the journal names.
+    fn standing(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut text = String::new();
+        self.open("journal").and_then(|mut journal| journal.read_to_string(&mut text)).map_err(|error| Failure::system(STEP, &error))?;
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Makes a placeholder for the first absent component of `place`, if one is absent, and journals it first. Returns its path.
+    fn make(&self, plan: &Plan, place: &Path) -> Result<Option<PathBuf>, Failure> {
         let failure = |errno: Errno| Failure::errno(STEP, errno).about(place);
-        let Some((parent, name, path)) = absent(place).map_err(failure)? else { return Ok(()) };
+        let Some((parent, name, path)) = absent(place).map_err(failure)? else { return Ok(None) };
         let mut journal = self.open("journal").map_err(|error| Failure::system(STEP, &error))?;
         let mut line = serde_json::to_vec(&path).map_err(|error| Failure::new(STEP, error.to_string()))?;
         line.push(b'\n');
         journal.write_all(&line).map_err(|error| Failure::system("write the journal of placeholders", &error))?;
-        let is_file = place == plan.workspace.join(GIT_REDIRECTIONS[0]) && path == place;
-        let made = if is_file {
+        let made = if let Some(content) = content(plan, &path) {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o644))
-                .and_then(|file| write(&file, COMMON_FOLDER_HERE).map(drop))
+            openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o644)).and_then(|file| write(&file, content).map(drop))
         } else {
             mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o755))
         };
         match made {
-            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Ok(()) | Err(Errno::EEXIST) => Ok(Some(path)),
             Err(errno) => Err(failure(errno)),
         }
     }
