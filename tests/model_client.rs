@@ -19,7 +19,7 @@ fn head() -> EncodedHead {
     let head = Head {
         model: "scripted".into(),
         instructions: "You are being tested. ".repeat(400),
-        tools: vec![Tool { name: "shell".into(), description: "Runs a command.".into(), parameters }],
+        tools: vec![Tool { name: "shell".into(), description: "Runs a command.".into(), parameters, strict: true }],
         prompt_cache_key: "session-1".into(),
         parallel_tool_calls: true,
         reasoning_effort: Some("low".into()),

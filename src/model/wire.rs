@@ -18,9 +18,11 @@ pub struct Tool {
     pub name: String,
     /// What the tool does, for the model.
     pub description: String,
-    /// A JSON schema of the arguments. It is sent with `strict: true`, for which every object in it must list all its
-    /// properties as required and forbid additional ones.
+    /// A JSON schema of the arguments.
     pub parameters: serde_json::Value,
+    /// Whether the service is to hold the model to the schema (`strict: true`). Every object in it must then list all its properties
+    /// as required and forbid additional ones.
+    pub strict: bool,
 }
 
 /// Everything in a request that stays the same for the whole session.
@@ -98,7 +100,7 @@ impl Head {
                 r#type: "function",
                 name: &tool.name,
                 description: &tool.description,
-                strict: true,
+                strict: tool.strict,
                 parameters: &tool.parameters,
             })
             .collect();
@@ -233,7 +235,12 @@ mod tests {
         Head {
             model: "m".into(),
             instructions: "be \"good\"\n\u{2028}".into(),
-            tools: vec![Tool { name: "shell".into(), description: "run".into(), parameters: json!({"type": "object", "b": 1, "a": 2}) }],
+            tools: vec![Tool {
+                name: "shell".into(),
+                description: "run".into(),
+                parameters: json!({"type": "object", "b": 1, "a": 2}),
+                strict: true,
+            }],
             prompt_cache_key: "k".into(),
             parallel_tool_calls: true,
             reasoning_effort: Some("high".into()),

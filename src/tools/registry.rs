@@ -61,13 +61,19 @@ pub enum StepStatus {
 }
 
 /// The definitions of all tools, sorted by name, so that the prefix is the same in every run.
+///
+/// All schemas forbid unknown arguments, and [`parse`] holds the model to that whatever the endpoint does. The service's own strict mode is asked
+/// for where it can be: it knows no optional arguments, and small models and servers get on better with an argument that may be left out
+/// than with one that must be given as null.
 pub fn definitions() -> Vec<Tool> {
     let text = |description: &str| json!({"type": "string", "description": description});
     let optional = |kind: &str, description: &str| json!({"type": [kind, "null"], "description": description});
     let tool = |name: &str, description: &str, properties: Value| {
-        let required: Vec<&String> = properties.as_object().map(|map| map.keys().collect()).unwrap_or_default();
+        let all: Vec<&String> = properties.as_object().map(|map| map.keys().collect()).unwrap_or_default();
+        let required: Vec<&String> = all.iter().filter(|key| properties[key.as_str()]["type"].is_string()).copied().collect();
+        let strict = required.len() == all.len();
         let parameters = json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
-        Tool { name: name.to_owned(), description: description.to_owned(), parameters }
+        Tool { name: name.to_owned(), description: description.to_owned(), parameters, strict }
     };
     vec![
         tool("apply_patch", APPLY_PATCH, json!({"patch": text("The patch, from `*** Begin Patch` to `*** End Patch`.")})),
@@ -76,7 +82,7 @@ pub fn definitions() -> Vec<Tool> {
             "List a directory, sorted, with sizes. Links are shown and not followed.",
             json!({
                 "path": text("The directory, relative to the working directory or absolute."),
-                "depth": optional("integer", "Levels to show, 1 to 5; 1 if null."),
+                "depth": optional("integer", "Levels to show, 1 to 5; 1 unless given."),
             }),
         ),
         tool(
@@ -84,8 +90,8 @@ pub fn definitions() -> Vec<Tool> {
             "Read a text file with line numbers.",
             json!({
                 "path": text("The file, relative to the working directory or absolute."),
-                "offset": optional("integer", "The first line to show, from 1; the first if null."),
-                "limit": optional("integer", "How many lines to show; 2000 if null."),
+                "offset": optional("integer", "The first line to show, from 1; the first unless given."),
+                "limit": optional("integer", "How many lines to show; 2000 unless given."),
             }),
         ),
         tool(
@@ -93,11 +99,11 @@ pub fn definitions() -> Vec<Tool> {
             "Search the lines of files for a regular expression (Rust syntax). Ignored, hidden and binary files are skipped.",
             json!({
                 "pattern": text("The regular expression."),
-                "path": optional("string", "The file or directory to search; the working directory if null."),
-                "glob": optional("string", "Only files that match this glob, such as `*.rs`; all if null."),
-                "case_insensitive": optional("boolean", "Take upper and lower case as equal; false if null."),
-                "context": optional("integer", "Lines to show around each match, 0 to 20; 0 if null."),
-                "files_only": optional("boolean", "Show only the names of files that match; false if null."),
+                "path": optional("string", "The file or directory to search; the working directory unless given."),
+                "glob": optional("string", "Only files that match this glob, such as `*.rs`; all unless given."),
+                "case_insensitive": optional("boolean", "Take upper and lower case as equal; false unless given."),
+                "context": optional("integer", "Lines to show around each match, 0 to 20; 0 unless given."),
+                "files_only": optional("boolean", "Show only the names of files that match; false unless given."),
             }),
         ),
         tool(
@@ -106,8 +112,8 @@ pub fn definitions() -> Vec<Tool> {
              Everything that it starts ends with it.",
             json!({
                 "command": text("The text of the command."),
-                "workdir": optional("string", "The directory to run in, relative to the working directory or absolute; the working directory if null."),
-                "timeout_ms": optional("integer", "Milliseconds after which it is ended; the policy's limit if null."),
+                "workdir": optional("string", "The directory to run in, relative to the working directory or absolute; the working directory unless given."),
+                "timeout_ms": optional("integer", "Milliseconds after which it is ended; the policy's limit unless given."),
             }),
         ),
         tool(
@@ -258,7 +264,10 @@ mod tests {
                 assert_eq!(schema["additionalProperties"], false, "{schema}");
                 let properties = schema["properties"].as_object().unwrap();
                 let required: Vec<_> = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-                assert_eq!(properties.keys().map(String::as_str).collect::<Vec<_>>(), required);
+                // What is not required can be null, and the other way round.
+                for (name, property) in properties {
+                    assert_eq!(required.contains(&name.as_str()), property["type"].is_string(), "{name}");
+                }
                 properties.values().for_each(strict);
             }
             if let Some(items) = schema.get("items") {
@@ -267,7 +276,11 @@ mod tests {
         }
         let tools = definitions();
         assert!(tools.windows(2).all(|pair| pair[0].name < pair[1].name));
-        tools.iter().for_each(|tool| strict(&tool.parameters));
+        for tool in &tools {
+            strict(&tool.parameters);
+            let all = tool.parameters["properties"].as_object().unwrap().len();
+            assert_eq!(tool.strict, tool.parameters["required"].as_array().unwrap().len() == all, "{}", tool.name);
+        }
     }
 
     #[test]
