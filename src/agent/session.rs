@@ -11,6 +11,7 @@ use crate::{
 use super::{
     event::Event,
     prefix::{Prefix, instruction_candidates},
+    turn::TurnSummary,
 };
 
 /// Why a session could not begin.
@@ -45,6 +46,8 @@ pub struct Session {
     pub(super) head: EncodedHead,
     pub(super) conversation: Conversation,
     pub(super) requests: u64,
+    /// What the turn has come to so far; it outlives a turn that was interrupted.
+    pub(super) turn: TurnSummary,
 }
 
 impl Session {
@@ -66,7 +69,7 @@ impl Session {
         let client = Client::new(endpoint)?;
         let prefix = read_prefix(&gate).await?;
         let (head, conversation) = prefix.begin(&model, id);
-        Ok(Self { id: id.to_owned(), client, gate, head: head.encode(), conversation, requests: 0 })
+        Ok(Self { id: id.to_owned(), client, gate, head: head.encode(), conversation, requests: 0, turn: TurnSummary::default() })
     }
 
     /// How it presents itself.

@@ -66,11 +66,12 @@ pub struct TurnSummary {
 /// Runs one turn. It ends when the model calls no more tools. Dropping the future ends its calls and everything that they started.
 pub async fn run(session: &mut Session, prompt: &str, observer: &mut dyn Observer) -> Result<TurnSummary, TurnError> {
     session.conversation.push_user(prompt);
-    let mut summary = TurnSummary::default();
+    session.turn = TurnSummary::default();
     let mut cuts = 0;
     loop {
+        session.turn.requests += 1;
         let response = respond(session, observer).await?;
-        summary.add(&response);
+        session.turn.add(&response);
         let calls = !response.outputs.is_empty();
         for (call, output) in &response.outputs {
             session.conversation.push_output(call, output);
@@ -84,17 +85,18 @@ pub async fn run(session: &mut Session, prompt: &str, observer: &mut dyn Observe
             }
             End::Incomplete { reason } if !calls => return Err(TurnError::Incomplete { reason }),
             End::Completed if !calls => {
-                record(session, "answered", &summary)?;
-                observe(observer, summary.event())?;
-                return Ok(summary);
+                record(session, "answered")?;
+                observe(observer, session.turn.event())?;
+                return Ok(session.turn.clone());
             }
             End::Completed | End::Incomplete { .. } => cuts = 0,
         }
     }
 }
 
-/// Writes the end of a turn to the log.
-pub fn record(session: &Session, outcome: &str, summary: &TurnSummary) -> Result<(), LogError> {
+/// Writes the end of the session's turn to the log.
+pub fn record(session: &Session, outcome: &str) -> Result<(), LogError> {
+    let summary = &session.turn;
     session.gate.log().append(Record::TurnEnd {
         outcome: outcome.to_owned(),
         requests: summary.requests,
@@ -246,7 +248,6 @@ impl<'a> Calls<'a> {
 
 impl TurnSummary {
     fn add(&mut self, response: &Response) {
-        self.requests += 1;
         if !response.answer.is_empty() {
             self.answer.clone_from(&response.answer);
         }

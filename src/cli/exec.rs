@@ -38,6 +38,10 @@ pub(super) struct Task {
 /// Runs a task to its end.
 pub(super) fn run(task: &Task) -> Exit {
     match try_run(task) {
+        Ok(Exit::Signal(number)) => {
+            report(&"interrupted; all that the turn had started was ended");
+            Exit::Signal(number)
+        }
         Ok(exit) => exit,
         Err(error) => {
             report(&error);
@@ -168,7 +172,7 @@ pub(super) fn drive(
         let ended = tokio::select! {
             ended = turn::run(&mut session, prompt, observer) => Some(ended),
             signal = &mut stop => {
-                turn::record(&session, "interrupted", &TurnSummary::default()).map_err(TurnError::from)?;
+                turn::record(&session, "interrupted").map_err(TurnError::from)?;
                 let _ = observer.event(&Event::TurnFailed { error: "interrupted".to_owned() });
                 end(&session)?;
                 return Ok((Exit::Signal(signal), None));
@@ -181,7 +185,7 @@ pub(super) fn drive(
             }
             Some(Err(error)) => {
                 // Neither a log nor a screen that is gone may hide why.
-                let _ = turn::record(&session, "failed", &TurnSummary::default());
+                let _ = turn::record(&session, "failed");
                 let _ = session.gate().log().append(Record::SessionEnd);
                 let _ = observer.event(&Event::TurnFailed { error: error.to_string() });
                 Err(error.into())
