@@ -38,7 +38,7 @@ attempt(lambda: os.mknod('node', 0o106755))
 attempt(lambda: os.fchmod(os.open('program', os.O_RDONLY), 0o4755))
 def unnamed():
     fd = os.open('.', os.O_TMPFILE | os.O_RDWR, 0o6755)
-    os.link(f'/proc/self/fd/{fd}', 'unnamed', follow_symlinks=True)
+    libc.linkat(-100, f'/proc/self/fd/{fd}'.encode(), -100, b'unnamed', 0x400)
 attempt(unnamed)
 libc.creat(b'creat', 0o4755)
 libc.syscall(452, -100, b'program', 0o4755, 0)
