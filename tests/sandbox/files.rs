@@ -202,3 +202,28 @@ fn a_file_handed_over_for_reading_cannot_be_opened_again_for_writing() {
     assert_eq!(output.stdout, b"precious\n");
     assert_eq!(fs::read_to_string(&precious).unwrap(), "precious\n");
 }
+
+#[test]
+fn the_sessions_private_folder_may_not_lie_where_a_call_can_replace_it() {
+    let host = Host::new();
+    fs::create_dir(host.workspace.join("tmp")).unwrap();
+    let mut command = host.sandbox(&["touch", "ran"]);
+    let ended = crate::support::Ended::from(command.env("TMPDIR", host.workspace.join("tmp")).output().unwrap());
+    assert_eq!(ended.code, 3, "{ended:#?}");
+    assert!(ended.stderr.contains("TMPDIR") && !host.has("ran"), "{ended:#?}");
+    assert_eq!(fs::read_dir(host.workspace.join("tmp")).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn a_writable_folder_inside_the_workspace_cannot_be_led_outside_between_two_calls() {
+    let host = Host::new();
+    host.write("build/cache/file", "x\n");
+    let outside = host.root.join("outside");
+    let before = crate::support::listing(&outside);
+    let policy = host.policy("nested", "[filesystem]\nwrite = [\"@workspace\", \"@tmp\", \"@home\", \"build/cache\"]");
+    host.sh_under(&policy, "echo y > build/cache/file").done();
+    host.sh_under(&policy, &format!("mv build b; mkdir build; ln -s {} build/cache", outside.display()));
+    host.sh_under(&policy, &format!("echo x > build/cache/new; echo x > {0}/new; rm -f {0}/precious", outside.display()));
+    assert_same(&crate::support::listing(&outside), &before, "");
+    assert!(host.has("b/cache/file"), "the first call did what this is about");
+}
