@@ -78,6 +78,7 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
         keep_identity(identity)?;
         sethostname("sandbox").map_err(|errno| Failure::errno("name the sandbox", errno))?;
         let view = view::build(plan)?;
+        view::lock(identity)?;
         (applied.hidden, applied.protected) = (view.hidden, view.protected);
         view.process_limit.clone_into(&mut applied.process_limit);
         applied.namespaces = ["user", "mount", "pid", "ipc", "uts"].map(str::to_owned).to_vec();

@@ -18,7 +18,8 @@ use std::{
 use nix::{
     fcntl::OFlag,
     mount::{MntFlags, MsFlags, mount, umount2},
-    unistd::{chdir, pivot_root},
+    sched::{CloneFlags, unshare},
+    unistd::{Gid, Uid, chdir, pivot_root},
 };
 
 use super::{Failure, limits, walk};
@@ -84,7 +85,6 @@ pub fn build(plan: &Plan) -> Result<View, Failure> {
     enter_new_root(&roots)?;
     let process_limit = limits::bound_processes(&plan.limits);
     make_devices(devices)?;
-    restrict("/proc", libc::MOUNT_ATTR_RDONLY)?;
     for (path, content) in links {
         make_link(&path, &content)?;
     }
@@ -105,6 +105,19 @@ pub fn build(plan: &Plan) -> Result<View, Failure> {
     restrict("/dev", libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOEXEC)?;
     restrict("/", libc::MOUNT_ATTR_RDONLY)?;
     Ok(View { hidden, protected, process_limit })
+}
+
+/// Locks every mount of the view to its place, by moving into a copy of it that belongs to a further user namespace.
+///
+/// A folder's descriptor keeps its mount alive beyond its namespace, and two calls that run at the same time can hand one over through
+/// a socket in the workspace. When the first call ends, the kernel takes its mounts apart, and the covers would be gone from under that
+/// folder; mounts that came from another user namespace are locked, and stay together (mount_namespaces(7)).
+///
+/// `/proc` becomes read-only last, because the user and group are mapped by way of it.
+pub fn lock(identity: (Uid, Gid)) -> Result<(), Failure> {
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(|errno| Failure::errno("lock the mounts", errno))?;
+    super::init::keep_identity(identity)?;
+    restrict("/proc", libc::MOUNT_ATTR_RDONLY)
 }
 
 /// Detached copies of every root, and the links to make where a root is one (`/bin` on most systems).
