@@ -22,7 +22,7 @@ use nix::{
     unistd::{Gid, Uid, chdir, pivot_root},
 };
 
-use super::{Failure, limits, walk};
+use super::{Failure, limits, repository, walk};
 use crate::{
     policy::GitAccess,
     sandbox::{
@@ -309,6 +309,12 @@ fn lay_covers(plan: &Plan, outside: &[(PathBuf, bool)]) -> Result<(usize, usize)
     for path in protected(plan) {
         covers.resolve(&path, Cover::Protect, Absent::Refuses)?;
     }
+    // Read-only as a whole: what may change in a `.git` folder is known only where it has that name.
+    for file in found.repositories.iter().chain([&plan.workspace.join(".git")]) {
+        if let Some(folder) = repository::folder_named_by(file) {
+            covers.resolve(&folder, Cover::Protect, Absent::Passes)?;
+        }
+    }
     let redirections = GIT_REDIRECTIONS.iter().skip(1).map(|path| plan.workspace.join(path));
     for path in found.protect.iter().chain(&found.repositories).cloned().chain(redirections) {
         covers.resolve(&path, Cover::Protect, Absent::Passes)?;
@@ -338,7 +344,7 @@ pub fn protected(plan: &Plan) -> Vec<PathBuf> {
 enum Absent {
     /// There is nothing to cover.
     Passes,
-    /// A placeholder ought to be there; without it the place could be made.
+    /// It could be made, so the folder that would hold it is covered in its stead.
     Refuses,
 }
 
@@ -381,7 +387,8 @@ impl Covers<'_> {
                 Ok(metadata) => metadata,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && absent == Absent::Passes => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && index > 0 => {
-                    // A folder that lacks what a placeholder would have filled is itself the placeholder.
+                    // A folder that lacks what a placeholder would have filled is itself the placeholder, or lies behind a link,
+                    // where none is made.
                     current.pop();
                     self.insert(&current, cover);
                     return Ok(());
@@ -404,7 +411,7 @@ impl Covers<'_> {
                 };
                 let onward: PathBuf = rest[index + 1..].iter().collect();
                 let onward = if onward.as_os_str().is_empty() { real } else { real.join(onward) };
-                return self.resolve_at_depth(&onward, cover, Absent::Passes, depth + 1);
+                return self.resolve_at_depth(&onward, cover, absent, depth + 1);
             }
             let last = index + 1 == rest.len();
             if last || !metadata.is_dir() {
