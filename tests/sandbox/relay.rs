@@ -98,7 +98,7 @@ fn refusals_have_their_own_codes_and_nothing_runs() {
     assert_eq!(ended.code, 3, "{ended:#?}");
     let allowlist = host.policy("hosts", "[network]\nmode = \"allowlist\"");
     assert_eq!(host.sh_under(&allowlist, "touch ran").code, 3);
-    assert_eq!(host.sh_under("no-such-preset", "touch ran").code, 3);
+    assert_eq!(host.sh_under("no-such-preset", "touch ran").code, 2);
     let state = host.policy("state", &format!("[filesystem]\nwrite = [\"@workspace\", \"{}\"]", host.root.display()));
     assert_eq!(host.sh_under(&state, "touch ran").code, 3, "the state folder may not be writable");
     let missing = host.policy("missing", &format!("[filesystem]\nread = [\"@system\", \"{}/none\"]", host.root.display()));
