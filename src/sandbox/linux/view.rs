@@ -401,7 +401,7 @@ impl Covers<'_> {
                 }
                 let real = match fs::canonicalize(&current) {
                     Ok(real) => real,
-                    Err(_) if cover == Cover::Deny => return Ok(()),
+                    Err(_) if cover == Cover::Deny || !self.could_be_made(&current) => return Ok(()),
                     // What a dangling link points to could be made, and the link would then lead there.
                     Err(error) => {
                         return Err(Failure::system(step, &error)
@@ -426,6 +426,26 @@ impl Covers<'_> {
         // The root itself.
         self.insert(path, cover);
         Ok(())
+    }
+
+    /// Whether a program could make what a dangling link points to, in a place that the host has as well. A link to what lies outside of
+    /// the view is harmless: nothing can be made there.
+    fn could_be_made(&self, link: &Path) -> bool {
+        let Ok(content) = fs::read_link(link) else { return true };
+        let target = link.parent().unwrap_or(link).join(content);
+        for place in target.ancestors() {
+            match fs::canonicalize(place) {
+                Ok(real) => {
+                    let around = self.plan.roots.iter().filter(|root| real.starts_with(&root.target));
+                    let innermost = around.max_by_key(|root| root.target.components().count());
+                    return innermost.is_some_and(|root| root.access == Access::Write && !is_private(root));
+                }
+                // A further dangling link, or `..` after what is not there: where that leads depends on what is made.
+                Err(_) if fs::symlink_metadata(place).is_ok() || place.file_name().is_none() => return true,
+                Err(_) => {}
+            }
+        }
+        true
     }
 
     /// Attaches all covers, parents first. Returns how many places were hidden and how many protected.
