@@ -106,7 +106,7 @@ fn a_dangling_link_under_a_protected_name_stops_the_run_with_its_reason() {
     let host = Host::new();
     symlink("nowhere", host.workspace.join(".claude")).unwrap();
     let before = host.tree();
-    let ended = host.sh("mkdir nowhere; echo x > nowhere/settings.json");
+    let ended = host.refused("workspace-write", "mkdir nowhere; echo x > nowhere/settings.json");
     assert_eq!(ended.code, 125, "{ended:#?}");
     assert!(ended.stderr.contains(".claude") && ended.stderr.contains("dangling link"), "{ended:#?}");
     assert_same(&host.tree(), &before, "");
@@ -116,14 +116,17 @@ fn a_dangling_link_under_a_protected_name_stops_the_run_with_its_reason() {
 fn a_link_that_leads_outside_makes_the_launcher_make_nothing_there() {
     let host = Host::new();
     let outside = host.root.join("outside");
-    fs::create_dir(host.workspace.join(".git/hooks2")).unwrap();
     for name in [".claude", ".vscode"] {
         symlink(&outside, host.workspace.join(name)).unwrap();
     }
     fs::remove_dir_all(host.workspace.join(".git/info")).unwrap();
     symlink(&outside, host.workspace.join(".git/info")).unwrap();
     let before = crate::support::listing(&outside);
-    host.sh("true");
+    let ended = host.sh("rm -f .claude; mkdir .claude; ln -sfn sub .vscode; rm -rf .git/info; mkdir -p .vscode/x; echo works").done();
+    assert_eq!(ended.stdout, "works\n");
+    assert_eq!(fs::read_link(host.workspace.join(".claude")).unwrap(), outside);
+    assert_eq!(fs::read_link(host.workspace.join(".vscode")).unwrap(), outside);
+    assert_eq!(fs::read_link(host.workspace.join(".git/info")).unwrap(), outside);
     assert_same(&crate::support::listing(&outside), &before, "");
 }
 

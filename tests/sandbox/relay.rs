@@ -94,15 +94,15 @@ fn what_cannot_be_run_has_the_shells_codes() {
 fn refusals_have_their_own_codes_and_nothing_runs() {
     let host = Host::new();
     let broken = host.policy("broken", "[filesystem]\nwirte = [\"/\"]");
-    let ended = host.sh_under(&broken, "touch ran");
+    let ended = host.refused(&broken, "touch ran");
     assert_eq!(ended.code, 3, "{ended:#?}");
     let allowlist = host.policy("hosts", "[network]\nmode = \"allowlist\"");
-    assert_eq!(host.sh_under(&allowlist, "touch ran").code, 3);
-    assert_eq!(host.sh_under("no-such-preset", "touch ran").code, 2);
+    assert_eq!(host.refused(&allowlist, "touch ran").code, 3);
+    assert_eq!(host.refused("no-such-preset", "touch ran").code, 2);
     let state = host.policy("state", &format!("[filesystem]\nwrite = [\"@workspace\", \"{}\"]", host.root.display()));
-    assert_eq!(host.sh_under(&state, "touch ran").code, 3, "the state folder may not be writable");
+    assert_eq!(host.refused(&state, "touch ran").code, 3, "the state folder may not be writable");
     let missing = host.policy("missing", &format!("[filesystem]\nread = [\"@system\", \"{}/none\"]", host.root.display()));
-    assert_eq!(host.sh_under(&missing, "touch ran").code, 125, "a folder that a policy names must be there");
+    assert_eq!(host.refused(&missing, "touch ran").code, 125, "a folder that a policy names must be there");
     assert!(!host.has("ran"));
 }
 

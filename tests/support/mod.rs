@@ -28,7 +28,8 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub fn skip(name: &str, reason: &str) {
     let excused = reason.starts_with("kernel:") || reason.starts_with("uid:");
     assert!(excused || std::env::var_os("PORTCULLIS_NO_SKIP").is_none(), "{name} may not be skipped: {reason}");
-    eprintln!("SKIP {name}: {reason}");
+    // Not by `eprintln`, which the test harness keeps to itself.
+    std::io::stderr().write_all(format!("SKIP {name}: {reason}\n").as_bytes()).unwrap();
 }
 
 /// The program under test.
@@ -123,6 +124,14 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
+    /// The same, if there was a sandbox: where none starts, nothing can be broken either, and a test of a protection would prove nothing.
+    #[track_caller]
+    pub fn ran(self) -> Self {
+        let refusal = self.stderr.lines().any(|line| line.starts_with("portcullis: ") && !line.contains("ended the command"));
+        assert!(!refusal, "{self:#?}");
+        self
+    }
+
     /// The same, if the command succeeded.
     #[track_caller]
     pub fn done(self) -> Self {
@@ -218,18 +227,29 @@ impl Host {
     }
 
     /// Runs a shell script in the sandbox to its end.
+    #[track_caller]
     pub fn sh(&self, script: &str) -> Ended {
-        self.sandbox(&["sh", "-c", script]).output().unwrap().into()
+        self.sh_under("workspace-write", script)
     }
 
     /// The same under another policy.
+    #[track_caller]
     pub fn sh_under(&self, policy: &str, script: &str) -> Ended {
-        self.sandbox_under(policy, &["sh", "-c", script]).output().unwrap().into()
+        Ended::from(self.sandbox_under(policy, &["sh", "-c", script]).output().unwrap()).ran()
     }
 
     /// Runs a Python program in the sandbox to its end.
+    #[track_caller]
     pub fn python(&self, program: &str) -> Ended {
-        self.sandbox(&["python3", "-c", program]).output().unwrap().into()
+        Ended::from(self.sandbox(&["python3", "-c", program]).output().unwrap()).ran()
+    }
+
+    /// Tries to run a shell script and is refused before it starts.
+    #[track_caller]
+    pub fn refused(&self, policy: &str, script: &str) -> Ended {
+        let ended = Ended::from(self.sandbox_under(policy, &["sh", "-c", script]).output().unwrap());
+        assert!(ended.stderr.starts_with("portcullis: "), "{ended:#?}");
+        ended
     }
 
     #[allow(clippy::disallowed_methods, reason = "a test starts the program under test, and git as the person would")]
