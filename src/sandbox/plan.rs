@@ -121,6 +121,14 @@ pub enum PlanError {
         /// The writable root around it.
         root: PathBuf,
     },
+    /// A call could replace the folders that the next call gets as its `/tmp` and home.
+    #[error("{private} (the private folder of the session) lies inside {root}, which the policy makes writable; set TMPDIR to a folder elsewhere", private = private.display(), root = root.display())]
+    PrivateInside {
+        /// The session's private folder.
+        private: PathBuf,
+        /// The writable root around it.
+        root: PathBuf,
+    },
 }
 
 impl Plan {
@@ -148,6 +156,9 @@ impl Plan {
         let read = resolver.roots(&policy.filesystem.read, Access::Read);
         if let Some(root) = write.iter().find(|root| session.state.starts_with(&root.source)) {
             return Err(PlanError::StateInside { state: session.state.clone(), root: root.source.clone() });
+        }
+        if let Some(root) = write.iter().find(|root| session.private.starts_with(&root.source)) {
+            return Err(PlanError::PrivateInside { private: session.private.clone(), root: root.source.clone() });
         }
         let mut roots = write;
         // A private folder that any layer names hides the host's own, even where not every layer lets it be used.

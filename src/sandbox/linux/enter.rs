@@ -9,6 +9,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    sys::stat::{SFlag, fstat},
     unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, setsid},
 };
 
@@ -70,6 +71,13 @@ pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd;
 fn new_session(streams: [OwnedFd; 3], terminal: bool) -> Result<(), Failure> {
     let step = "set up the standard streams";
     setsid().map_err(|errno| Failure::errno("start a new session", errno))?;
+    for stream in &streams {
+        // From an open folder every path below and beside it can be reached, past all that the view covers or leaves out.
+        let kind = SFlag::from_bits_truncate(fstat(stream).map_err(|errno| Failure::errno(step, errno))?.st_mode & SFlag::S_IFMT.bits());
+        if kind == SFlag::S_IFDIR {
+            return Err(Failure::new(step, "a folder was given as standard input, output or error; give a file, a pipe or /dev/null"));
+        }
+    }
     let [stdin, stdout, stderr] = &streams;
     if terminal && let Some(stream) = streams.iter().find(|stream| nix::unistd::isatty(stream.as_fd()).unwrap_or(false)) {
         sys::set_controlling_terminal(stream.as_fd()).map_err(|error| Failure::system("take the terminal", &error))?;

@@ -72,9 +72,13 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
     let private = plan.applies(Layer::Namespaces);
     let mut applied = Applied { process_limit: "rlimit".to_owned(), ..Applied::default() };
     if private {
+        // The launcher's protection came along with the fork, and by it `/proc/self` belongs to root. Nothing that could attach to
+        // this process runs in the sandbox yet.
+        nix::sys::prctl::set_dumpable(true).map_err(|errno| Failure::errno("map the user into its namespace", errno))?;
         keep_identity(identity)?;
         sethostname("sandbox").map_err(|errno| Failure::errno("name the sandbox", errno))?;
         let view = view::build(plan)?;
+        view::lock(identity)?;
         (applied.hidden, applied.protected) = (view.hidden, view.protected);
         view.process_limit.clone_into(&mut applied.process_limit);
         applied.namespaces = ["user", "mount", "pid", "ipc", "uts"].map(str::to_owned).to_vec();

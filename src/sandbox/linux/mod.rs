@@ -6,6 +6,7 @@ pub mod landlock;
 pub mod limits;
 pub mod placeholder;
 pub mod probe;
+pub mod repository;
 pub mod seccomp;
 pub mod view;
 pub mod walk;

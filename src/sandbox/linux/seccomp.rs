@@ -49,6 +49,8 @@ const NAMESPACE_FLAGS: [libc::c_int; 7] = [
 const CLONE_NEWTIME: u64 = 0x80;
 const SET_ID_BITS: [u64; 2] = [0o4000, 0o2000];
 const O_CREAT: u64 = libc::O_CREAT as u64;
+/// The bit of `O_TMPFILE` that `O_DIRECTORY` does not share. Such a file has a mode as well, and gets its name by `linkat(2)` later.
+const O_TMPFILE: u64 = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
 
 /// Compiles the filters for a network mode.
 pub fn compile(network: NetworkMode, audience: Audience) -> Result<Filters, Failure> {
@@ -146,12 +148,13 @@ fn refused(network: NetworkMode, audience: Audience) -> Built<Rules> {
     // Set-id programs in the workspace would run with the person's identity for everybody else on the machine.
     let set_id = |argument: u8| -> Built<Vec<SeccompRule>> { SET_ID_BITS.iter().map(|mask| bit(argument, *mask)).collect() };
     let creating = |flags: u8, mode: u8| -> Built<Vec<SeccompRule>> {
-        SET_ID_BITS
+        [O_CREAT, O_TMPFILE]
             .iter()
-            .map(|mask| {
+            .flat_map(|making| SET_ID_BITS.iter().map(move |mask| (*making, *mask)))
+            .map(|(making, mask)| {
                 SeccompRule::new(vec![
-                    SeccompCondition::new(flags, Width::Dword, Op::MaskedEq(O_CREAT), O_CREAT)?,
-                    SeccompCondition::new(mode, Width::Dword, Op::MaskedEq(*mask), *mask)?,
+                    SeccompCondition::new(flags, Width::Dword, Op::MaskedEq(making), making)?,
+                    SeccompCondition::new(mode, Width::Dword, Op::MaskedEq(mask), mask)?,
                 ])
             })
             .collect()

@@ -18,10 +18,11 @@ use std::{
 use nix::{
     fcntl::OFlag,
     mount::{MntFlags, MsFlags, mount, umount2},
-    unistd::{chdir, pivot_root},
+    sched::{CloneFlags, unshare},
+    unistd::{Gid, Uid, chdir, pivot_root},
 };
 
-use super::{Failure, limits, walk};
+use super::{Failure, limits, repository, walk};
 use crate::{
     policy::GitAccess,
     sandbox::{
@@ -84,7 +85,6 @@ pub fn build(plan: &Plan) -> Result<View, Failure> {
     enter_new_root(&roots)?;
     let process_limit = limits::bound_processes(&plan.limits);
     make_devices(devices)?;
-    restrict("/proc", libc::MOUNT_ATTR_RDONLY)?;
     for (path, content) in links {
         make_link(&path, &content)?;
     }
@@ -105,6 +105,19 @@ pub fn build(plan: &Plan) -> Result<View, Failure> {
     restrict("/dev", libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOEXEC)?;
     restrict("/", libc::MOUNT_ATTR_RDONLY)?;
     Ok(View { hidden, protected, process_limit })
+}
+
+/// Locks every mount of the view to its place, by moving into a copy of it that belongs to a further user namespace.
+///
+/// A folder's descriptor keeps its mount alive beyond its namespace, and two calls that run at the same time can hand one over through
+/// a socket in the workspace. When the first call ends, the kernel takes its mounts apart, and the covers would be gone from under that
+/// folder; mounts that came from another user namespace are locked, and stay together (mount_namespaces(7)).
+///
+/// `/proc` becomes read-only last, because the user and group are mapped by way of it.
+pub fn lock(identity: (Uid, Gid)) -> Result<(), Failure> {
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(|errno| Failure::errno("lock the mounts", errno))?;
+    super::init::keep_identity(identity)?;
+    restrict("/proc", libc::MOUNT_ATTR_RDONLY)
 }
 
 /// Detached copies of every root, and the links to make where a root is one (`/bin` on most systems).
@@ -296,6 +309,12 @@ fn lay_covers(plan: &Plan, outside: &[(PathBuf, bool)]) -> Result<(usize, usize)
     for path in protected(plan) {
         covers.resolve(&path, Cover::Protect, Absent::Refuses)?;
     }
+    // Read-only as a whole: what may change in a `.git` folder is known only where it has that name.
+    for file in found.repositories.iter().chain([&plan.workspace.join(".git")]) {
+        if let Some(folder) = repository::folder_named_by(file) {
+            covers.resolve(&folder, Cover::Protect, Absent::Passes)?;
+        }
+    }
     let redirections = GIT_REDIRECTIONS.iter().skip(1).map(|path| plan.workspace.join(path));
     for path in found.protect.iter().chain(&found.repositories).cloned().chain(redirections) {
         covers.resolve(&path, Cover::Protect, Absent::Passes)?;
@@ -325,7 +344,7 @@ pub fn protected(plan: &Plan) -> Vec<PathBuf> {
 enum Absent {
     /// There is nothing to cover.
     Passes,
-    /// A placeholder ought to be there; without it the place could be made.
+    /// It could be made, so the folder that would hold it is covered in its stead.
     Refuses,
 }
 
@@ -368,7 +387,8 @@ impl Covers<'_> {
                 Ok(metadata) => metadata,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && absent == Absent::Passes => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && index > 0 => {
-                    // A folder that lacks what a placeholder would have filled is itself the placeholder.
+                    // A folder that lacks what a placeholder would have filled is itself the placeholder, or lies behind a link,
+                    // where none is made.
                     current.pop();
                     self.insert(&current, cover);
                     return Ok(());
@@ -381,7 +401,7 @@ impl Covers<'_> {
                 }
                 let real = match fs::canonicalize(&current) {
                     Ok(real) => real,
-                    Err(_) if cover == Cover::Deny => return Ok(()),
+                    Err(_) if cover == Cover::Deny || !self.could_be_made(&current) => return Ok(()),
                     // What a dangling link points to could be made, and the link would then lead there.
                     Err(error) => {
                         return Err(Failure::system(step, &error)
@@ -391,7 +411,7 @@ impl Covers<'_> {
                 };
                 let onward: PathBuf = rest[index + 1..].iter().collect();
                 let onward = if onward.as_os_str().is_empty() { real } else { real.join(onward) };
-                return self.resolve_at_depth(&onward, cover, Absent::Passes, depth + 1);
+                return self.resolve_at_depth(&onward, cover, absent, depth + 1);
             }
             let last = index + 1 == rest.len();
             if last || !metadata.is_dir() {
@@ -406,6 +426,26 @@ impl Covers<'_> {
         // The root itself.
         self.insert(path, cover);
         Ok(())
+    }
+
+    /// Whether a program could make what a dangling link points to, in a place that the host has as well. A link to what lies outside of
+    /// the view is harmless: nothing can be made there.
+    fn could_be_made(&self, link: &Path) -> bool {
+        let Ok(content) = fs::read_link(link) else { return true };
+        let target = link.parent().unwrap_or(link).join(content);
+        for place in target.ancestors() {
+            match fs::canonicalize(place) {
+                Ok(real) => {
+                    let around = self.plan.roots.iter().filter(|root| real.starts_with(&root.target));
+                    let innermost = around.max_by_key(|root| root.target.components().count());
+                    return innermost.is_some_and(|root| root.access == Access::Write && !is_private(root));
+                }
+                // A further dangling link, or `..` after what is not there: where that leads depends on what is made.
+                Err(_) if fs::symlink_metadata(place).is_ok() || place.file_name().is_none() => return true,
+                Err(_) => {}
+            }
+        }
+        true
     }
 
     /// Attaches all covers, parents first. Returns how many places were hidden and how many protected.

@@ -25,8 +25,10 @@ pub struct Found {
     pub repositories: Vec<PathBuf>,
 }
 
-/// Walks `workspace`. Folders that cannot be read are passed over: what the walk cannot read, the program, which has less, cannot either.
+/// Walks `workspace`. A folder that cannot be read is itself denied where a `deny` glob could match in it: the program may be its owner and
+/// change its mode, or know the names in it.
 pub fn walk(workspace: &Path, deny: &[String], protect: &[String]) -> Result<Found, Failure> {
+    let closed_is_denied = !deny.is_empty();
     let (deny, protect) = (set(deny)?, set(protect)?);
     let mut found = Found::default();
     let mut pending = vec![workspace.to_path_buf()];
@@ -34,7 +36,13 @@ pub fn walk(workspace: &Path, deny: &[String], protect: &[String]) -> Result<Fou
     while let Some(folder) = pending.pop() {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
-            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && folder != workspace => {
+                if closed_is_denied {
+                    found.deny.push(folder);
+                }
+                continue;
+            }
             Err(error) => return Err(Failure::system("look through the workspace", &error).about(&folder)),
         };
         for entry in entries {
