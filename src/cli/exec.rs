@@ -114,6 +114,8 @@ impl ExecError {
 }
 
 fn try_run(task: &Task) -> Result<Exit, ExecError> {
+    // At the start, because an answer that nobody will get should not be paid for.
+    super::output::check_open().map_err(TurnError::Output)?;
     let prompt = read_prompt(task.prompt.as_deref())?;
     let folders = Folders::from_environment();
     let mut endpoint = Endpoint::new(&task.provider_url, &task.model)?;
@@ -145,7 +147,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
         if let Some(TurnSummary { answer, .. }) = summary {
             // On a terminal the answer has just been seen.
             if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
-                super::output::check_open().and_then(|()| writeln!(io::stdout(), "{answer}")).map_err(TurnError::Output)?;
+                writeln!(io::stdout(), "{answer}").map_err(TurnError::Output)?;
             }
         }
         Ok(exit)

@@ -141,7 +141,7 @@ fn a_rule_that_asks_or_forbids_is_refused_with_its_file_and_line() {
     let outputs = played.outputs();
     assert!(outputs[0].starts_with("Refused: ") && outputs[0].contains("approve") && outputs[0].contains("git push"), "{}", outputs[0]);
     assert!(outputs[0].contains("workspace-write.toml:"), "{}", outputs[0]);
-    assert!(outputs[1].starts_with("Refused: ") && outputs[1].contains("It must not be.") && outputs[1].contains("test.toml:5"), "{}", outputs[1]);
+    assert!(outputs[1].starts_with("Refused: ") && outputs[1].contains("It must not be.") && outputs[1].contains("test.toml:6"), "{}", outputs[1]);
     assert!(outputs[3].contains("forbids") && outputs[3].contains("workspace-write.toml:"), "{}", outputs[3]);
     assert_eq!(world.tree(), ["allowed: \"\""]);
     let decisions: Vec<(Value, Value)> = world
