@@ -142,7 +142,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
         let mut observer = JsonLines(io::stdout());
         drive(&id, endpoint, gate, &prompt, &mut observer).map(|(exit, _)| exit)
     } else {
-        let mut observer = Screen::stderr();
+        let mut observer = Progress(Screen::stderr());
         let (exit, summary) = drive(&id, endpoint, gate, &prompt, &mut observer)?;
         if let Some(TurnSummary { answer, .. }) = summary {
             // On a terminal the answer has just been seen.
@@ -151,6 +151,16 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
             }
         }
         Ok(exit)
+    }
+}
+
+/// Progress on standard error. That it cannot be shown is no reason to go without the answer.
+struct Progress(Screen<io::Stderr>);
+
+impl Observer for Progress {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        let _ = self.0.event(event);
+        Ok(())
     }
 }
 
