@@ -206,12 +206,11 @@ fn a_reader_of_the_events_that_goes_away_ends_the_run_and_its_calls() {
 }
 
 #[test]
-fn a_standard_error_that_cannot_be_written_is_not_called_standard_output() {
+fn a_standard_error_that_cannot_be_written_costs_nobody_the_answer() {
     let world = World::new();
     let model = start([Turn::message("the answer")]);
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = world.exec(&model, &["x"]);
     let output = command.stderr(full).stdout(Stdio::piped()).output().unwrap();
-    // Progress that nobody sees costs nobody the answer.
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()), (Some(0), "the answer\n"));
 }
