@@ -123,7 +123,8 @@ fn a_worker_out_of_memory_is_told_to_the_model_and_the_loop_goes_on() {
 fn a_time_limit_ends_a_call_and_all_that_it_started() {
     let world = World::new();
     let sleep = super::support::unique_sleep();
-    let slow = call("shell", json!({"command": format!("echo begun; (sleep {sleep} &) ; sleep {sleep}"), "workdir": null, "timeout_ms": 400}));
+    let slow =
+        call("shell", json!({"command": format!("echo begun; (sleep {sleep} &) ; sleep {sleep}"), "workdir": null, "timeout_ms": 400}));
     let played = world.play([one(slow), one(shell("echo next"))]).well();
     let outputs = played.outputs();
     assert!(outputs[0].starts_with("Ended after 400 ms") && outputs[0].contains("begun"), "{}", outputs[0]);
@@ -141,7 +142,11 @@ fn a_rule_that_asks_or_forbids_is_refused_with_its_file_and_line() {
     let outputs = played.outputs();
     assert!(outputs[0].starts_with("Refused: ") && outputs[0].contains("approve") && outputs[0].contains("git push"), "{}", outputs[0]);
     assert!(outputs[0].contains("workspace-write.toml:"), "{}", outputs[0]);
-    assert!(outputs[1].starts_with("Refused: ") && outputs[1].contains("It must not be.") && outputs[1].contains("test.toml:6"), "{}", outputs[1]);
+    assert!(
+        outputs[1].starts_with("Refused: ") && outputs[1].contains("It must not be.") && outputs[1].contains("test.toml:6"),
+        "{}",
+        outputs[1]
+    );
     assert!(outputs[3].contains("forbids") && outputs[3].contains("workspace-write.toml:"), "{}", outputs[3]);
     assert_eq!(world.tree(), ["allowed: \"\""]);
     let decisions: Vec<(Value, Value)> = world

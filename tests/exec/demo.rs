@@ -6,7 +6,8 @@ use super::support::{Ended, World, binary, can_unshare, finish, records_of, skip
 
 fn assert_shown(ended: &Ended) {
     assert_eq!(ended.code(), Some(0), "{ended:#?}");
-    for part in ["scripted", "What was run", "What was refused", "What is certain", "read a private key", "plant a git hook", "phone home"] {
+    for part in ["scripted", "What was run", "What was refused", "What is certain", "read a private key", "plant a git hook", "phone home"]
+    {
         assert!(ended.stdout.contains(part), "{part:?} is missing in {}", ended.stdout);
     }
     assert!(!ended.stdout.contains('✗') || !ended.stdout.contains("  ✗ the "), "{}", ended.stdout);
@@ -33,11 +34,23 @@ fn the_demo_does_not_need_a_home() {
     let world = World::new();
     let mut command = world.command(&["demo"]);
     assert_shown(&finish(command.env_remove("HOME")));
-    // Without either, the state goes where a person without a home can write.
     let mut command = world.command(&["demo"]);
     let ended = finish(command.env_remove("HOME").env_remove("PORTCULLIS_HOME").env("XDG_STATE_HOME", world.path("xdg")));
     assert_shown(&ended);
     assert!(world.path("xdg/portcullis/log").is_dir());
+}
+
+#[test]
+fn a_home_that_does_not_exist_is_not_made_for_the_demo() {
+    let world = World::new();
+    let home = format!("/nowhere-{}", std::process::id());
+    let mut command = world.command(&["demo"]);
+    let ended = finish(command.env_remove("PORTCULLIS_HOME").env("HOME", &home));
+    assert_shown(&ended);
+    assert!(!std::path::Path::new(&home).exists(), "a home was made for nobody");
+    let log = ended.stdout.lines().find_map(|line| line.strip_prefix("Log")).unwrap().trim();
+    assert!(log.starts_with(world.path("tmp").to_str().unwrap()), "{log}");
+    assert_eq!(records_of(std::path::Path::new(log)).last().unwrap()["event"], "session_end");
 }
 
 #[test]

@@ -11,7 +11,8 @@ fn a_private_key_is_refused_with_layer_and_rule_to_programs_and_to_tools() {
     let world = World::new();
     world.write("home/.ssh/id_ed25519", SECRET);
     let key = world.path("home/.ssh/id_ed25519").display().to_string();
-    let turns = [one(shell("cat ~/.ssh/id_ed25519")), one(read_file(&key)), one(shell(&format!("grep -r PRIVATE {key} /proc/1/root/{key}")))];
+    let turns =
+        [one(shell("cat ~/.ssh/id_ed25519")), one(read_file(&key)), one(shell(&format!("grep -r PRIVATE {key} /proc/1/root/{key}")))];
     let played = world.play(turns).well();
     assert!(!played.bodies().concat().contains(SECRET) && !played.ended.stdout.contains(SECRET));
     for call in ["call_0_0", "call_1_0"] {
@@ -21,7 +22,8 @@ fn a_private_key_is_refused_with_layer_and_rule_to_programs_and_to_tools() {
         assert_eq!((denial["resource"].as_str(), denial["access"].as_str()), (Some("~/.ssh/id_ed25519"), Some("read")), "{denial}");
         assert!(denial["layer"].as_str().unwrap().contains("mount namespace"), "{denial}");
         let rule = denial["rule"].as_str().unwrap();
-        let line = rule.split_once("read-only.toml:").and_then(|(_, rest)| rest.split(' ').next()).and_then(|line| line.parse::<usize>().ok());
+        let line =
+            rule.split_once("read-only.toml:").and_then(|(_, rest)| rest.split(' ').next()).and_then(|line| line.parse::<usize>().ok());
         let file = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/policies/read-only.toml")).ok();
         // Where the sources are at hand, the line has to be the one of the rule.
         if let (Some(line), Some(file)) = (line, file) {
@@ -54,7 +56,11 @@ fn a_write_outside_of_the_workspace_or_to_a_hook_is_refused_with_its_rule() {
     let played = world.play(turns).well();
     for call in 0..3 {
         let denials = played.denials(&format!("call_{call}_0"));
-        assert!(denials.iter().any(|denial| denial["rule"].as_str().unwrap().contains(".toml:")), "{call}: {denials:?}\n{}", played.outputs()[call]);
+        assert!(
+            denials.iter().any(|denial| denial["rule"].as_str().unwrap().contains(".toml:")),
+            "{call}: {denials:?}\n{}",
+            played.outputs()[call]
+        );
     }
     assert!(!std::path::Path::new(&outside).exists());
     assert_eq!(world.tree(), before);
@@ -87,6 +93,9 @@ fn the_network_is_refused_with_its_rule() {
     let phone = format!("bash -c 'echo hello > /dev/tcp/127.0.0.1/{port}' || curl -sS http://127.0.0.1:{port}/");
     let played = world.play([one(shell(&phone))]).well();
     let denials = played.denials("call_0_0");
-    assert!(denials.iter().any(|denial| denial["access"] == "connect" && denial["rule"].as_str().unwrap().contains("read-only.toml:")), "{denials:?}");
+    assert!(
+        denials.iter().any(|denial| denial["access"] == "connect" && denial["rule"].as_str().unwrap().contains("read-only.toml:")),
+        "{denials:?}"
+    );
     assert!(listener.accept().is_err(), "somebody connected");
 }

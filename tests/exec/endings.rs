@@ -12,7 +12,8 @@ use portcullis::model::scripted::{Pace, ScriptItem, ScriptedModel, Turn};
 use serde_json::json;
 
 use super::support::{
-    Running, World, assert_none_left, binary, can_unshare, finish, one, processes_with, records_of, shell, skip, start, unique_sleep, wait_until,
+    Running, World, assert_none_left, binary, can_unshare, finish, one, processes_with, records_of, shell, skip, start, unique_sleep,
+    wait_until,
 };
 
 /// A project with a repository, so that calls hold placeholders in it, and a model that sleeps in its second call.

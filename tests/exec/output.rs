@@ -36,10 +36,12 @@ fn a_long_output_is_shortened_with_exact_counts_and_can_be_read_whole() {
 
     let mut lines: Vec<String> = Vec::new();
     for page in whole {
-        let numbered = page.lines().filter_map(|line| line.split_once(|c: char| !c.is_ascii_digit() && c != ' ')).map(|(_, text)| text.trim());
+        let numbered =
+            page.lines().filter_map(|line| line.split_once(|c: char| !c.is_ascii_digit() && c != ' ')).map(|(_, text)| text.trim());
         lines.extend(numbered.filter(|text| text.starts_with("line ") || text.starts_with("error: ")).map(str::to_owned));
     }
-    let expected: Vec<String> = all.iter().map(|line| if line == "line 04500" { "error: in the middle".to_owned() } else { line.clone() }).collect();
+    let expected: Vec<String> =
+        all.iter().map(|line| if line == "line 04500" { "error: in the middle".to_owned() } else { line.clone() }).collect();
     assert_eq!(lines.len(), 9000, "{}", whole[0].chars().take(300).collect::<String>());
     assert!(lines == expected, "the pages are not the output");
     let last = &outputs[10];
@@ -49,7 +51,8 @@ fn a_long_output_is_shortened_with_exact_counts_and_can_be_read_whole() {
 #[test]
 fn an_output_of_forty_kilobytes_is_shown_as_it_is() {
     let world = World::new();
-    let played = world.play([one(shell("head -c 40960 /dev/zero | tr '\\0' x")), one(shell("head -c 40961 /dev/zero | tr '\\0' x"))]).well();
+    let played =
+        world.play([one(shell("head -c 40960 /dev/zero | tr '\\0' x")), one(shell("head -c 40961 /dev/zero | tr '\\0' x"))]).well();
     let outputs = played.outputs();
     assert!(outputs[0] == format!("Exit code: 0\nOutput:\n{}", "x".repeat(40_960)));
     assert!(outputs[1].contains("left out"));

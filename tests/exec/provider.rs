@@ -13,7 +13,8 @@ fn limited(headers: &[(&str, &str)]) -> Fault {
 #[test]
 fn a_rate_limit_is_waited_for_as_long_as_asked_and_the_same_request_sent_again() {
     let world = World::new();
-    let played = world.play([one(shell("echo x > ran")), Turn::message("").with_fault(limited(&[("retry-after", "0.7")])), Turn::message("fine")]);
+    let played =
+        world.play([one(shell("echo x > ran")), Turn::message("").with_fault(limited(&[("retry-after", "0.7")])), Turn::message("fine")]);
     let played = played.well();
     let requests = &played.requests;
     assert_eq!(requests.len(), 3);
@@ -53,7 +54,9 @@ fn a_call_that_was_finished_before_the_stream_broke_ran_once_and_its_output_is_s
 
 #[test]
 fn what_cannot_pass_by_itself_ends_the_run_with_the_servers_words_after_one_request() {
-    for (status, code) in [(401, "invalid_api_key"), (400, "bad_request"), (403, "no"), (404, "model_not_found"), (429, "insufficient_quota")] {
+    for (status, code) in
+        [(401, "invalid_api_key"), (400, "bad_request"), (403, "no"), (404, "model_not_found"), (429, "insufficient_quota")]
+    {
         let world = World::new();
         let model = start([Turn::message("").with_fault(Fault::status(status, code, "the words of the server"))]);
         let ended = finish(world.exec(&model, &["--json"]).arg("x"));

@@ -10,7 +10,12 @@ use super::support::{Played, World, apply_patch, call, finish, one, read_file, s
 fn long_task(world: &World) -> Played {
     world
         .play([
-            Turn::items([ScriptItem::reasoning("Thinking \"hard\" – ä."), ScriptItem::message("First."), read_file("a.txt"), shell("date; false")]),
+            Turn::items([
+                ScriptItem::reasoning("Thinking \"hard\" – ä."),
+                ScriptItem::message("First."),
+                read_file("a.txt"),
+                shell("date; false"),
+            ]),
             Turn::items([ScriptItem::reasoning(""), apply_patch("*** Add File: b.txt\n+b\n")]),
             one(call("nosuch", serde_json::json!({}))),
             Turn::items([ScriptItem::call("shell", "{ \"command\" :  \"echo \\u00e4\", \"workdir\":null,\"timeout_ms\":null }")]),
@@ -39,9 +44,7 @@ fn items_of_the_model_are_sent_back_as_they_came() {
     world.write("ws/a.txt", "a\n");
     let played = long_task(&world);
     let last: Value = serde_json::from_slice(&played.requests[4].body).unwrap();
-    let of = |kind: &str| -> Vec<Value> {
-        last["input"].as_array().unwrap().iter().filter(|item| item["type"] == kind).cloned().collect()
-    };
+    let of = |kind: &str| -> Vec<Value> { last["input"].as_array().unwrap().iter().filter(|item| item["type"] == kind).cloned().collect() };
     let reasoning = of("reasoning");
     assert_eq!(reasoning.len(), 2);
     assert_eq!(reasoning[0]["summary"][0]["text"], "Thinking \"hard\" – ä.");
@@ -72,7 +75,13 @@ fn the_fields_of_a_request_are_those_of_a_stateless_client() {
         keys.push(body["prompt_cache_key"].as_str().unwrap().to_owned());
         let names: Vec<&str> = body["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["apply_patch", "list_dir", "read_file", "search", "shell", "update_plan"]);
-        assert!(body["tools"].as_array().unwrap().iter().all(|tool| tool["strict"] == true));
+        assert!(
+            body["tools"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|tool| tool["type"] == "function" && tool["parameters"]["additionalProperties"] == false)
+        );
     }
     keys.dedup();
     assert_eq!(keys.len(), 1, "the cache key changed within a session");

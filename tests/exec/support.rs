@@ -165,7 +165,8 @@ impl World {
 pub fn records_of(log: &Path) -> Vec<Value> {
     let text = fs::read_to_string(log).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "the last line is not whole: {text}");
-    let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    let records: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
     for (number, record) in records.iter().enumerate() {
         assert_eq!((&record["v"], &record["seq"]), (&json!(1), &json!(number)), "{record}");
         assert_eq!(record["session"].as_str(), log.file_stem().and_then(|stem| stem.to_str()), "{record}");

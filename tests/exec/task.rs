@@ -8,7 +8,10 @@ use super::support::{Ended, World, apply_patch, call, finish, one, read_file, se
 fn project() -> World {
     let world = World::new();
     world.write("ws/greeting.sh", "greet() {\n    echo \"Helo, $1\"\n}\n");
-    world.write("ws/test.sh", ". ./greeting.sh\n[ \"$(greet you)\" = \"Hello, you\" ] && echo passed || { echo 'FAIL: misspelt'; exit 1; }\n");
+    world.write(
+        "ws/test.sh",
+        ". ./greeting.sh\n[ \"$(greet you)\" = \"Hello, you\" ] && echo passed || { echo 'FAIL: misspelt'; exit 1; }\n",
+    );
     world
 }
 
