@@ -72,6 +72,9 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
     let private = plan.applies(Layer::Namespaces);
     let mut applied = Applied { process_limit: "rlimit".to_owned(), ..Applied::default() };
     if private {
+        // The launcher is not dumpable, so its copy's files in /proc belong to root, and nobody else could write the maps
+        // (proc_pid(5)). It ends with the step below that hides this process for good.
+        nix::sys::prctl::set_dumpable(true).map_err(|errno| Failure::errno("map the user into its namespace", errno))?;
         keep_identity(identity)?;
         sethostname("sandbox").map_err(|errno| Failure::errno("name the sandbox", errno))?;
         let view = view::build(plan)?;
