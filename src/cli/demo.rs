@@ -74,6 +74,10 @@ fn try_run() -> Result<bool, DemoError> {
     let port = listener.local_addr().map_err(DemoError::Project)?.port();
 
     let mut folders = Folders::from_environment();
+    if folders.state.starts_with(&folders.home) && !folders.home.is_dir() {
+        // Nobody's home is made up for a demo; its log can lie in a temporary folder, which stays.
+        folders.state = tempfile::Builder::new().prefix("portcullis-demo-log-").tempdir().map_err(DemoError::Project)?.keep();
+    }
     folders.home = project.home();
     folders.environment.insert("HOME".to_owned(), folders.home.display().to_string());
     folders.user_policy = PathBuf::from("/dev/null/none");

@@ -114,6 +114,8 @@ impl ExecError {
 }
 
 fn try_run(task: &Task) -> Result<Exit, ExecError> {
+    // At the start, because an answer that nobody will get should not be paid for.
+    super::output::check_open().map_err(TurnError::Output)?;
     let prompt = read_prompt(task.prompt.as_deref())?;
     let folders = Folders::from_environment();
     let mut endpoint = Endpoint::new(&task.provider_url, &task.model)?;
@@ -140,15 +142,25 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
         let mut observer = JsonLines(io::stdout());
         drive(&id, endpoint, gate, &prompt, &mut observer).map(|(exit, _)| exit)
     } else {
-        let mut observer = Screen::stderr();
+        let mut observer = Progress(Screen::stderr());
         let (exit, summary) = drive(&id, endpoint, gate, &prompt, &mut observer)?;
         if let Some(TurnSummary { answer, .. }) = summary {
             // On a terminal the answer has just been seen.
             if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
-                super::output::check_open().and_then(|()| writeln!(io::stdout(), "{answer}")).map_err(TurnError::Output)?;
+                writeln!(io::stdout(), "{answer}").map_err(TurnError::Output)?;
             }
         }
         Ok(exit)
+    }
+}
+
+/// Progress on standard error. That it cannot be shown is no reason to go without the answer.
+struct Progress(Screen<io::Stderr>);
+
+impl Observer for Progress {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        let _ = self.0.event(event);
+        Ok(())
     }
 }
 

@@ -88,7 +88,9 @@ impl Folders {
         let environment: BTreeMap<String, String> =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
         let absolute = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = absolute("HOME").filter(|home| home.parent().is_some()).map(|home| fs::canonicalize(&home).unwrap_or(home));
+        // A container's `HOME=/` is no home.
+        let home = absolute("HOME").filter(|home| home.parent().is_some()).or_else(registered_home);
+        let home = home.map(|home| fs::canonicalize(&home).unwrap_or(home));
         let home = home.unwrap_or_else(|| PathBuf::from(NO_HOME));
         let (state, config) = match absolute("PORTCULLIS_HOME") {
             Some(folder) => (folder.clone(), folder),
@@ -99,6 +101,12 @@ impl Folders {
         };
         Self { home, state, user_policy: config.join("policy.toml"), environment }
     }
+}
+
+/// The home that the system has on record for whoever runs this, where it exists.
+fn registered_home() -> Option<PathBuf> {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok()??;
+    Some(user.dir).filter(|home| home.parent().is_some() && home.is_dir())
 }
 
 /// Everything that a command which runs calls needs. The private folder goes when this is dropped.

@@ -2,10 +2,11 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     time::Duration,
 };
 
+use nix::sys::socket::{Shutdown, shutdown};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{UnixDatagram, unix::pipe},
@@ -73,11 +74,15 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, keep
             () = &mut feed => {}
             read = output.read(&mut buffer), if open => match read {
                 Ok(0) | Err(_) => open = false,
+                // After a flood it is only emptied, so that nothing waits for a reader.
+                Ok(_) if flooded => {}
                 Ok(length) => {
                     capture.push(&buffer[..length]);
                     if capture.total() > keep.saturating_mul(FLOOD) {
                         flooded = true;
-                        break;
+                        // For the sandbox this is as if the call were dropped, but its end can still be awaited: the next call must
+                        // not begin beside what is left of this one.
+                        shutdown(call.as_raw_fd(), Shutdown::Write).map_err(MessageError::from)?;
                     }
                 }
             },
@@ -91,14 +96,13 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, keep
             },
         }
     }
-    if flooded {
-        drop((call, socket));
-        let exit = Exit { code: None, signal: Some(libc::SIGKILL), ended_by: None, user_us: 0, system_us: 0, peak_bytes: 0 };
-        return Ok(Finished { exit, applied, output: capture, flooded });
-    }
     while open {
         match timeout(LAST_BYTES, output.read(&mut buffer)).await {
-            Ok(Ok(length)) if length > 0 => capture.push(&buffer[..length]),
+            Ok(Ok(length)) if length > 0 => {
+                if !flooded {
+                    capture.push(&buffer[..length]);
+                }
+            }
             _ => open = false,
         }
     }

@@ -1,0 +1,33 @@
+//! The real program from end to end: its arguments, a scripted model behind a real socket, the kernel's sandbox, its log and its exit codes.
+//!
+//! `PORTCULLIS_BIN` names another binary to be tested. Nothing here needs root, and nothing means something else to root.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "helpers of tests stand outside of the functions that clippy takes for tests, and have to start the program"
+)]
+
+#[path = "exec/calls.rs"]
+mod calls;
+#[path = "exec/demo.rs"]
+mod demo;
+#[path = "exec/denials.rs"]
+mod denials;
+#[path = "exec/endings.rs"]
+mod endings;
+#[path = "exec/output.rs"]
+mod output;
+#[path = "exec/provider.rs"]
+mod provider;
+#[path = "exec/requests.rs"]
+mod requests;
+#[path = "exec/setup.rs"]
+mod setup;
+#[path = "exec/support.rs"]
+mod support;
+#[path = "exec/task.rs"]
+mod task;
