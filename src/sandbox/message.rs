@@ -22,6 +22,8 @@ pub const MESSAGE_CAP: usize = 160 * 1024;
 
 /// The most descriptors that one message carries: three standard streams and the call's own socket.
 const DESCRIPTOR_CAP: usize = 4;
+/// The most that the kernel lets one message carry (`SCM_MAX_FD`). There is room for all, so that too many can be closed and not just lost.
+const DESCRIPTORS_POSSIBLE: usize = 253;
 
 /// From the agent to the launcher.
 #[derive(Debug, Serialize, Deserialize)]
@@ -156,6 +158,12 @@ pub enum MessageError {
         /// Its encoded length in bytes.
         length: usize,
     },
+    /// It carries more descriptors than any message does; they were closed.
+    #[error("a message carried {number} descriptors; the limit is {DESCRIPTOR_CAP}")]
+    TooManyDescriptors {
+        /// How many there were.
+        number: usize,
+    },
     /// The bytes are no message of the expected type.
     #[error("a message could not be understood: {0}")]
     Malformed(#[from] serde_json::Error),
@@ -189,7 +197,7 @@ pub fn send<T: Serialize>(socket: BorrowedFd<'_>, message: &T, descriptors: &[Bo
 /// Receives one message with its descriptors, which are close-on-exec. Blocks unless the socket does not.
 pub fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), MessageError> {
     let mut bytes = vec![0u8; MESSAGE_CAP];
-    let mut control = nix::cmsg_space!([std::os::fd::RawFd; DESCRIPTOR_CAP]);
+    let mut control = nix::cmsg_space!([std::os::fd::RawFd; DESCRIPTORS_POSSIBLE]);
     let mut parts = [IoSliceMut::new(&mut bytes)];
     let (length, flags, descriptors) = loop {
         match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
@@ -212,6 +220,9 @@ pub fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T, Vec<Ow
     }
     if flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
         return Err(MessageError::TooLong { length: MESSAGE_CAP + 1 });
+    }
+    if descriptors.len() > DESCRIPTOR_CAP {
+        return Err(MessageError::TooManyDescriptors { number: descriptors.len() });
     }
     Ok((serde_json::from_slice(&bytes[..length])?, descriptors))
 }
