@@ -40,20 +40,28 @@ impl Capture {
         self.total
     }
 
+    /// Bytes from the middle that were not kept.
+    pub fn gap(&self) -> u64 {
+        self.total - (self.head.len() + self.tail.len()) as u64
+    }
+
     /// What was kept, as text; a gap is marked with its size. Bytes that are no UTF-8 are replaced.
     pub fn text(&self) -> String {
         let tail: Vec<u8> = self.tail.iter().copied().collect();
-        let gap = self.total - (self.head.len() + tail.len()) as u64;
-        if gap == 0 {
-            return String::from_utf8_lossy(&[self.head.as_slice(), &tail].concat()).into_owned();
+        match self.gap() {
+            0 => String::from_utf8_lossy(&[self.head.as_slice(), &tail].concat()).into_owned(),
+            gap => format!("{}{}{}", String::from_utf8_lossy(&self.head), mark(gap), String::from_utf8_lossy(&tail)),
         }
-        format!("{}\n[... {gap} bytes were not kept ...]\n{}", String::from_utf8_lossy(&self.head), String::from_utf8_lossy(&tail))
     }
 }
 
-/// Shortens output for the model: head, lines that look like errors, tail. `whole` names where all of it can be read, if anywhere.
-/// `None` if it is short enough as it is.
-pub fn shorten(text: &str, whole: Option<&str>) -> Option<String> {
+fn mark(gap: u64) -> String {
+    format!("\n[... {gap} bytes were not kept ...]\n")
+}
+
+/// Shortens output for the model: head, lines that look like errors, tail. `whole` names where the text can be read, if anywhere, and
+/// `gap` the bytes that it lacks already. `None` if it is short enough as it is.
+pub fn shorten(text: &str, whole: Option<&str>, gap: u64) -> Option<String> {
     if text.len() <= SHOWN {
         return None;
     }
@@ -72,8 +80,15 @@ pub fn shorten(text: &str, whole: Option<&str>) -> Option<String> {
             shown += 1;
         }
     }
-    let readable = whole.map_or_else(String::new, |path| format!("; all of it can be read at {path}"));
-    let mut result = format!("{head}\n[... {} bytes, {} lines left out{readable} ...]\n", middle.len(), middle.lines().count());
+    // How many lines a gap had nobody knows.
+    let (left_out, readable) = if gap == 0 {
+        (format!("{} bytes, {} lines left out", middle.len(), middle.lines().count()), "all of it")
+    } else {
+        let bytes = (middle.len() - mark(gap).len().min(middle.len())) as u64 + gap;
+        (format!("{bytes} bytes left out, of which {gap} bytes were not kept"), "the rest")
+    };
+    let readable = whole.map_or_else(String::new, |path| format!("; {readable} can be read at {path}"));
+    let mut result = format!("{head}\n[... {left_out}{readable} ...]\n");
     if found > 0 {
         result.push_str(&format!("[{shown} of {found} lines in there that look like errors:]\n{errors}[... end of these ...]\n"));
     }
@@ -122,7 +137,7 @@ mod tests {
 
         #[test]
         fn shortened_text_is_bounded_and_keeps_both_ends(text in "(äöü|error: x\n|[a-z ]{1,40}\n){0,9000}") {
-            match shorten(&text, Some("/x")) {
+            match shorten(&text, Some("/x"), 0) {
                 None => assert!(text.len() <= SHOWN),
                 Some(short) => {
                     assert!(short.len() < SHOWN + 1024);
@@ -136,7 +151,7 @@ mod tests {
     #[test]
     fn an_error_in_the_middle_survives() {
         let text = format!("{}error[E1]: here\n{}", "a line\n".repeat(9000), "b line\n".repeat(9000));
-        let short = shorten(&text, Some("/run/o/1")).unwrap();
+        let short = shorten(&text, Some("/run/o/1"), 0).unwrap();
         assert!(short.contains("error[E1]: here") && short.contains("/run/o/1"), "{}", &short[16_000..17_000]);
     }
 }

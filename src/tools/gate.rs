@@ -222,7 +222,7 @@ impl Gate {
         };
         let denials =
             if status == CallStatus::Ok && text.is_empty() { Vec::new() } else { self.explainer.of_program(command, &text, &cwd) };
-        let shown = self.shown(text);
+        let shown = self.shown(text, output.gap());
         Ok(Done {
             text: if shown.is_empty() { format!("{head}\n(no output)") } else { format!("{head}\nOutput:\n{shown}") },
             status,
@@ -261,7 +261,7 @@ impl Gate {
             Reply::Refused { message, .. } => (format!("Error: {message}"), CallStatus::Failed),
         };
         let output_bytes = text.len() as u64;
-        Ok(Done { text: self.shown(text), status, exit_code: None, denials, output_bytes, peak_bytes, applied, plan: None })
+        Ok(Done { text: self.shown(text, 0), status, exit_code: None, denials, output_bytes, peak_bytes, applied, plan: None })
     }
 
     /// Sends a request to a worker in a sandbox; no answer at all is `None`. Also how the agent itself reads instruction files.
@@ -281,8 +281,8 @@ impl Gate {
         Ok((serde_json::from_str(&finished.output.text()).ok(), finished))
     }
 
-    /// Shortens a long output and keeps all of it where the model's tools can read it.
-    fn shown(&self, text: String) -> String {
+    /// Shortens a long output and keeps all of it, but for a `gap` of so many bytes, where the model's tools can read it.
+    fn shown(&self, text: String, gap: u64) -> String {
         if text.len() <= super::capture::SHOWN {
             return text;
         }
@@ -295,7 +295,7 @@ impl Gate {
             .open(self.session.private.join("outputs").join(&name))
             .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
         let whole = kept.is_ok().then(|| format!("{INSIDE_OUTPUTS}/{name}"));
-        shorten(&text, whole.as_deref()).unwrap_or(text)
+        shorten(&text, whole.as_deref(), gap).unwrap_or(text)
     }
 }
 

@@ -215,3 +215,28 @@ fn a_standard_error_that_cannot_be_written_costs_nobody_the_answer() {
     let output = command.stderr(full).stdout(Stdio::piped()).output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()), (Some(0), "the answer\n"));
 }
+
+#[test]
+fn a_launcher_that_is_killed_ends_the_run_and_leaves_nothing_running() {
+    let (world, model, mark) = asleep();
+    let before = world.tree();
+    let running = Running::start(&mut world.exec(&model, &["--json", "x"]), "");
+    wait_for_sleep(&mark);
+    let parent = format!("PPid:\t{}\n", running.child.id());
+    let launcher = processes_with("__launcher")
+        .into_iter()
+        .find(|pid| fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains(&parent)));
+    let launcher = nix::unistd::Pid::from_raw(i32::try_from(launcher.unwrap()).unwrap());
+    nix::sys::signal::kill(launcher, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let ended = running.end();
+    assert_none_left(&mark);
+    // The model is told of the first broken call; whatever comes next cannot be launched.
+    assert!([Some(0), Some(4)].contains(&ended.code()), "{ended:#?}");
+    let outcome = world.records().into_iter().find(|record| record["event"] == "call_outcome" && record["call"] == "call_1_0").unwrap();
+    assert_eq!(outcome["status"], "broken", "{outcome}");
+    assert_eq!(world.records().last().unwrap()["event"], "session_end");
+    // What could not be cleaned up is by the next session.
+    let again = finish(&mut world.exec(&start([one(shell("cat a.txt"))]), &["x"]));
+    assert_eq!(again.code(), Some(0), "{again:#?}");
+    assert_eq!(world.tree(), before);
+}

@@ -102,3 +102,21 @@ fn a_program_in_the_background_ends_with_its_call() {
     assert_eq!(played.output(), "Exit code: 0\nOutput:\nstarted\n");
     assert!(super::support::processes_with(&format!("sleep\0{mark}")).is_empty());
 }
+
+#[test]
+fn of_an_output_beyond_the_policys_limit_the_model_is_told_what_is_lost() {
+    let world = World::new();
+    let policy = world.policy("[limits]\noutput = \"128KiB\"\n");
+    let command = "seq -f '%09.0f' 1 100000";
+    let played =
+        world.play_with(&["--policy", &policy], [one(shell(command)), one(shell("cat /run/portcullis/outputs/0.txt | wc -c"))]).well();
+    let outputs = played.outputs();
+    let body = outputs[0].strip_prefix("Exit code: 0\nOutput:\n").unwrap();
+    let note = body.lines().find(|line| line.starts_with("[...")).unwrap();
+    let (head, rest) = body.split_once("\n[... ").unwrap();
+    let tail = rest.split_once("...]\n").unwrap().1;
+    let left_out = 1_000_000 - head.len() - tail.len();
+    assert!(note.contains(&format!("{left_out} bytes left out")), "{left_out}: {note}");
+    assert!(note.contains(&format!("{} bytes were not kept", 1_000_000 - 128 * 1024)), "{note}");
+    assert!(!note.contains("all of it"), "{note}");
+}
