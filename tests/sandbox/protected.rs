@@ -130,6 +130,18 @@ fn a_link_that_leads_outside_makes_the_launcher_make_nothing_there() {
     assert_same(&crate::support::listing(&outside), &before, "");
 }
 
+#[test]
+fn a_placeholder_outside_of_the_workspace_is_removed_as_well() {
+    let host = Host::new();
+    let data = host.root.join("data");
+    fs::create_dir(&data).unwrap();
+    let rules = format!("[filesystem]\nwrite = [\"@workspace\", \"{0}\"]\nprotect = [\"{0}/keep\"]", data.display());
+    let ended =
+        host.sh_under(&host.policy("data", &rules), &format!("echo x > {0}/made; echo x > {0}/keep/x; rmdir {0}/keep", data.display()));
+    let names: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["made"], "{ended:#?}");
+}
+
 /// Starts a run that grows `beat`, and waits until it does.
 fn beating(host: &Host) -> Running {
     let running = Running::start(host.sandbox(&["sh", "-c", "while :; do echo x >> beat; sleep 0.02; done"]));

@@ -83,7 +83,9 @@ refused('keyctl', libc.syscall(250, 0, -3, 1) if os.uname().machine == 'x86_64' 
 refused('bpf', libc.syscall(321, 0, 0, 0) if os.uname().machine == 'x86_64' else -1)
 refused('file_setattr', libc.syscall(469, -100, b'file', ctypes.create_string_buffer(32), 32, 0))
 for name, command in (('TIOCSTI', 0x5412), ('TIOCLINUX', 0x541c)):
+    # As the controlling terminal of its session, for which the kernel itself would allow it.
     master, slave = os.openpty()
+    libc.ioctl(slave, 0x540e, 0)
     for number in (command, command | 1 << 32):
         ctypes.set_errno(0)
         refused(name, libc.ioctl(slave, ctypes.c_ulong(number), ctypes.c_char_p(b'x')))
@@ -91,6 +93,21 @@ for name, command in (('TIOCSTI', 0x5412), ('TIOCLINUX', 0x541c)):
 ",
     );
     assert_eq!((ended.stdout.as_str(), ended.code), ("", 0), "{ended:#?}");
+}
+
+#[test]
+fn every_namespace_is_the_sandboxs_own() {
+    let host = Host::new();
+    let script = "for name in user mnt pid ipc uts net; do readlink /proc/self/ns/$name; done";
+    let own = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).unwrap().display().to_string();
+    let policy = host.policy("open", "[network]\nmode = \"open\"");
+    for (policy, shared) in [("workspace-write", ""), (policy.as_str(), "net")] {
+        let inside = host.sh_under(policy, script).done().stdout;
+        assert_eq!(inside.lines().count(), 6);
+        for (name, namespace) in ["user", "mnt", "pid", "ipc", "uts", "net"].iter().zip(inside.lines()) {
+            assert_eq!(namespace == own(name), *name == shared, "{policy}: {name}");
+        }
+    }
 }
 
 #[test]

@@ -42,7 +42,6 @@ pub struct Placeholders {
 
 #[derive(Debug)]
 struct Journal {
-    workspace: PathBuf,
     folder: PathBuf,
     name: String,
 }
@@ -124,7 +123,7 @@ impl Journal {
         let digest = Sha256::digest(plan.workspace.as_os_str().as_encoded_bytes());
         let name = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         fs::create_dir_all(&plan.journals).map_err(|error| Failure::system(STEP, &error).about(&plan.journals))?;
-        Ok(Self { workspace: plan.workspace.clone(), folder: plan.journals.clone(), name })
+        Ok(Self { folder: plan.journals.clone(), name })
     }
 
     fn open(&self, kind: &str) -> io::Result<File> {
@@ -174,9 +173,7 @@ impl Journal {
         let mut text = String::new();
         journal.read_to_string(&mut text).map_err(|error| Failure::system(STEP, &error))?;
         for line in text.lines().rev() {
-            if let Ok(path) = serde_json::from_str::<PathBuf>(line)
-                && path.starts_with(&self.workspace)
-            {
+            if let Ok(path) = serde_json::from_str::<PathBuf>(line) {
                 remove(&path);
             }
         }
@@ -242,7 +239,7 @@ pub fn clean_abandoned(journals: &Path, workspace: &Path) {
     if !journals.join(format!("{name}.journal")).exists() {
         return;
     }
-    let journal = Journal { workspace: workspace.to_path_buf(), folder: journals.to_path_buf(), name };
+    let journal = Journal { folder: journals.to_path_buf(), name };
     if let Ok(Some(_turn)) = journal.lock("lock", FlockArg::LockExclusive)
         && let Ok(Some(_alone)) = journal.lock("living", FlockArg::LockExclusiveNonblock)
     {
