@@ -185,7 +185,8 @@ fn policy_show_expanded_names_the_line_of_every_entry_and_ends_with_what_the_mod
     let text = out(&output);
     for part in [
         "  ~/.cargo/bin                  policies/read-only.toml:6 (@toolchains)",
-        "  .git/hooks            policies/workspace-write.toml:8 (@git-exec)",
+        " policies/workspace-write.toml:8 (@git-exec)",
+        "  .git/hooks ",
         "**/.env ",
         "from (chosen)  policies/read-only.toml",
         "  memory      4GiB",

@@ -1,5 +1,7 @@
 //! What crosses the boundary: hostile bytes end in an error, never in a panic or a guess.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of the functions that clippy takes for tests")]
+
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send as send_bytes, socketpair};

@@ -113,18 +113,12 @@ impl Prefix {
     }
 }
 
-/// The instruction files that may exist for work in `cwd`: one in each folder from the workspace down, root first.
+/// The instruction files that may exist for work in `cwd`, relative to the workspace: one in each folder from there down, root first.
 pub fn instruction_candidates(workspace: &Path, cwd: &Path) -> Vec<String> {
     let mut folders: Vec<&Path> = cwd.ancestors().take_while(|folder| folder.starts_with(workspace)).collect();
     folders.reverse();
-    folders
-        .iter()
-        .map(|folder| {
-            let above = cwd.components().count() - folder.components().count();
-            // Relative to where calls start, so that what the model reads names no path of this machine.
-            format!("{}AGENTS.md", "../".repeat(above))
-        })
-        .collect()
+    let relative = folders.iter().filter_map(|folder| folder.strip_prefix(workspace).ok());
+    relative.map(|folder| folder.join("AGENTS.md").display().to_string()).collect()
 }
 
 #[cfg(test)]
@@ -145,7 +139,7 @@ mod tests {
 
     #[test]
     fn instruction_files_come_root_first_and_name_no_path_of_the_machine() {
-        assert_eq!(instruction_candidates(Path::new("/w"), Path::new("/w/a/b")), ["../../AGENTS.md", "../AGENTS.md", "AGENTS.md"]);
+        assert_eq!(instruction_candidates(Path::new("/w"), Path::new("/w/a/b")), ["AGENTS.md", "a/AGENTS.md", "a/b/AGENTS.md"]);
         assert_eq!(instruction_candidates(Path::new("/w"), Path::new("/w")), ["AGENTS.md"]);
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal, Read, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use super::{
@@ -14,7 +15,7 @@ use crate::{
     agent::{Event, Observer, Session, SessionError, TurnError, TurnSummary, turn},
     audit::{Event as Record, Log},
     model::{Endpoint, ModelError, Secret},
-    sandbox::{LaunchError, Launcher},
+    sandbox::{LaunchError, Launcher, sys},
     tools::{Gate, GateError, redact::Redactor},
     ui::screen::{JsonLines, Screen},
 };
@@ -211,16 +212,36 @@ fn end(session: &Session) -> Result<(), ExecError> {
     Ok(session.gate().log().append(Record::SessionEnd).map_err(TurnError::from)?)
 }
 
+/// How long an orderly end may take after a signal. Then the process ends at once; the launcher sees that and cleans up.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// Becomes ready with the number of the first signal that asks this process to stop.
+///
+/// Signals are awaited on a thread of their own, because the turn may be stuck in a write to somebody who does not read.
 fn stop_signal() -> io::Result<impl Future<Output = i32>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate, mut hangup) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate, mut hangup) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let number = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => libc::SIGINT,
+                _ = terminate.recv() => libc::SIGTERM,
+                _ = hangup.recv() => libc::SIGHUP,
+            }
+        });
+        let _ = sender.send(number);
+        std::thread::sleep(GRACE);
+        sys::exit_now(128 + number);
+    })?;
     Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => libc::SIGINT,
-            _ = terminate.recv() => libc::SIGTERM,
-            _ = hangup.recv() => libc::SIGHUP,
+        match receiver.await {
+            Ok(number) => number,
+            Err(_) => std::future::pending().await,
         }
     })
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     policy::{self, Policy, PolicyError, Problem},
-    sandbox::{Plan, PlanError, Session},
+    sandbox::{Plan, PlanError, Session, plan::PRIVATE_PREFIX},
 };
 
 use super::exit::Exit;
@@ -130,7 +130,7 @@ pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders
     let state = make_state(&folders.state)?;
     let temporary = std::env::temp_dir();
     let private_error = |source| ResolveError::Private { path: temporary.clone(), source };
-    let private = tempfile::Builder::new().prefix("portcullis-").tempdir().map_err(private_error)?;
+    let private = tempfile::Builder::new().prefix(PRIVATE_PREFIX).tempdir().map_err(private_error)?;
     let root = fs::canonicalize(private.path()).map_err(private_error)?;
     for folder in ["tmp", "home", "outputs"] {
         fs::create_dir(root.join(folder)).map_err(private_error)?;

@@ -77,6 +77,8 @@ pub struct Plan {
     pub layers: Vec<Layer>,
     /// Folder for the journals of placeholders on the host; it lies in the state folder.
     pub journals: PathBuf,
+    /// The session's private folder on the host, which the launcher removes at its end: the agent may have been killed.
+    pub private: PathBuf,
 }
 
 /// Ceilings as the kernel takes them.
@@ -196,6 +198,7 @@ impl Plan {
             },
             layers: vec![Layer::Namespaces, Layer::Landlock, Layer::Seccomp],
             journals: session.state.join("placeholders"),
+            private: session.private.clone(),
         })
     }
 
@@ -258,6 +261,8 @@ impl Plan {
 
 /// The `PATH` where the environment names none that is visible.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// How the name of every private folder begins.
+pub const PRIVATE_PREFIX: &str = "portcullis-";
 /// Where the session's private temporary folder is seen.
 pub const INSIDE_TMP: &str = "/tmp";
 /// Where outputs that were too long for the model are seen, read-only; the folder `outputs` of the session's private one.

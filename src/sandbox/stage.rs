@@ -28,7 +28,7 @@ use super::{
         seccomp::{self, Audience, Filters},
     },
     message::{FromSandbox, Launch, MessageError, Program, ToLauncher, receive, send},
-    plan::Plan,
+    plan::{PRIVATE_PREFIX, Plan},
     sys::{self, Fork},
 };
 use crate::policy::Layer;
@@ -213,6 +213,13 @@ impl Stage {
             let _ = waitpid(pid, None);
         }
         self.clean_up();
+        for registered in self.plans.values().flatten() {
+            let private = &registered.plan.private;
+            // Removing a tree follows no link in it. The name is looked at because nothing else may ever be removed here.
+            if private.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PRIVATE_PREFIX)) {
+                let _ = std::fs::remove_dir_all(private);
+            }
+        }
     }
 }
 

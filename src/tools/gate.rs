@@ -124,7 +124,7 @@ impl Gate {
         self.redactor.redact(text)
     }
 
-    /// Whether a call may run beside others: it only reads, or it will be refused anyway.
+    /// Whether a call may run beside others: it makes sense, and only reads.
     pub fn only_reads(name: &str, arguments: &str) -> bool {
         parse(name, arguments).is_ok_and(|invocation| invocation.only_reads())
     }
@@ -264,14 +264,15 @@ impl Gate {
         Ok(Done { text: self.shown(text, 0), status, exit_code: None, denials, output_bytes, peak_bytes, applied, plan: None })
     }
 
-    /// Sends a request to a worker in a sandbox; no answer at all is `None`. Also how the agent itself reads instruction files.
+    /// Sends a request to a worker in a sandbox; no answer at all is `None`. Also how the agent itself reads instruction files, whose
+    /// names are relative to the workspace, so that they are the same wherever a session starts.
     pub async fn serve(&self, request: &Request) -> Result<(Option<Reply>, Finished), LaunchError> {
         let writes = matches!(request, Request::ApplyPatch { .. });
         let launch = Launch {
             plan: if writes { self.plan } else { self.read_only },
             program: Program::Worker,
             environment: Vec::new(),
-            cwd: self.cwd.clone(),
+            cwd: if matches!(request, Request::ReadInstructions { .. }) { self.session.workspace.clone() } else { self.cwd.clone() },
             wall_ms: Some(WORKER_WALL_MS),
             terminal: None,
             terminal_streams: [false; 3],

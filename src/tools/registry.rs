@@ -197,6 +197,7 @@ pub fn parse(name: &str, arguments: &str) -> Result<Invocation, String> {
         }
         unknown => {
             let names: Vec<String> = definitions().into_iter().map(|tool| tool.name).collect();
+            let unknown: String = unknown.chars().take(64).collect();
             Err(format!("there is no tool `{}`; the tools are {}", unknown.escape_debug(), names.join(", ")))
         }
     }
