@@ -1,5 +1,7 @@
 //! The plan: from a policy and a session to what the kernel is told.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests stand outside of the functions that clippy takes for tests")]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -59,6 +59,7 @@ fn an_agent_killed_in_a_call_leaves_the_intent_and_nothing_else() {
     assert!(ended.status.code().is_none());
     assert_none_left(&mark);
     wait_until("the workspace is as it was", || world.tree() == before);
+    wait_until("the session's private folder is gone", || world.left_nothing_temporary());
     let records = world.records();
     let last = records.last().unwrap();
     assert_eq!((&last["event"], &last["call"]), (&json!("call_intent"), &json!("call_1_0")), "{records:#?}");

@@ -136,8 +136,9 @@ impl World {
     /// The workspace as sorted lines of path, kind and content.
     pub fn tree(&self) -> Vec<String> {
         fn walk(folder: &Path, root: &Path, lines: &mut Vec<String>) {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
+            // A placeholder can go while this looks.
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
                 let Ok(kind) = fs::symlink_metadata(&path).map(|metadata| metadata.file_type()) else { continue };
                 let shown = path.strip_prefix(root).unwrap().display().to_string();
                 if kind.is_dir() {
