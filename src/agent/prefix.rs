@@ -138,6 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_the_same_after_a_reorder_that_does_not_change_the_meaning() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = |name: &str, read: &str, deny: &str| {
+            let file = folder.path().join(name);
+            let text = format!("schema = 1\nname = \"x\"\nextends = \"read-only\"\n[filesystem]\nread = {read}\ndeny = {deny}\n");
+            std::fs::write(&file, text).unwrap();
+            Prefix::new(&policy::check(&file).unwrap(), None, Path::new("/a"), Path::new("/a")).hash()
+        };
+        let one = hash("one.toml", r#"["@system", "/srv", "@workspace"]"#, r#"["a", "b/*.key"]"#);
+        let other = hash("other.toml", r#"["@workspace", "/srv", "@system", "/srv"]"#, r#"["b/*.key", "a"]"#);
+        assert_eq!(one, other);
+        assert_ne!(one, hash("third.toml", r#"["@system", "@workspace"]"#, r#"["a", "b/*.key"]"#));
+    }
+
+    #[test]
     fn instruction_files_come_root_first_and_name_no_path_of_the_machine() {
         assert_eq!(instruction_candidates(Path::new("/w"), Path::new("/w/a/b")), ["AGENTS.md", "a/AGENTS.md", "a/b/AGENTS.md"]);
         assert_eq!(instruction_candidates(Path::new("/w"), Path::new("/w")), ["AGENTS.md"]);

@@ -19,7 +19,7 @@ pub enum Exit {
     Provider,
     /// The log, the state or standard output could not be written.
     Output,
-    /// `sandbox`: a limit of the policy ended the command (as timeout(1)).
+    /// `sandbox`: a limit of the policy, or a change of its view from outside, ended the command (as timeout(1)).
     Limit,
     /// `sandbox`: portcullis refused; the command did not run (as docker run).
     Refused,
@@ -72,7 +72,7 @@ Exit codes:
   6    the log or standard output could not be written
   130  interrupted (128 + the signal's number)
   `portcullis sandbox` passes on the command's own code, and adds:
-  124  a limit of the policy ended the command
+  124  a limit of the policy, or a change of its view from outside, ended the command
   125  portcullis refused; the command did not run
   126  the command may not be run
   127  the command was not found";

@@ -22,6 +22,7 @@ use crate::sandbox::{
     message::{Launch, MessageError},
     sys,
 };
+use crate::tools::gate::VIEW_CHANGED;
 
 /// Runs `command` and returns the code to end with.
 pub fn run(workspace: Option<&Path>, policy: Option<&str>, command: &[String]) -> Exit {
@@ -127,6 +128,10 @@ fn relay(call: &Call, signals: &SignalFd) -> Result<Exit, LaunchError> {
                     result.get_or_insert(Ok(match (exit.ended_by, exit.code, exit.signal) {
                         (Some(EndedBy::Wall), ..) => {
                             report(&"the policy's limit on time ([limits] wall) ended the command");
+                            Exit::Limit
+                        }
+                        (Some(EndedBy::ViewChanged), ..) => {
+                            report(&VIEW_CHANGED);
                             Exit::Limit
                         }
                         (None, Some(code), _) => return_code(code),

@@ -76,12 +76,14 @@ pub enum ToSandbox {
     Resize(u16, u16),
 }
 
-/// A limit that ended a call.
+/// What ended a call before its program did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndedBy {
     /// Wall-clock time.
     Wall,
+    /// Somebody outside replaced or removed a place that is covered in the call's view, which takes the cover away.
+    ViewChanged,
 }
 
 /// From a sandbox to the agent, over the call's socket.
@@ -128,7 +130,7 @@ pub struct Exit {
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// The limit that ended it, if one did.
+    /// What ended it before its program did, if anything.
     pub ended_by: Option<EndedBy>,
     /// User CPU time of all its processes, in microseconds.
     pub user_us: u64,

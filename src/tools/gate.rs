@@ -62,6 +62,8 @@ pub struct Gate {
     outputs: Cell<u32>,
 }
 
+/// What is said of a call whose view was changed from outside.
+pub const VIEW_CHANGED: &str = "ended, because somebody outside replaced or removed a protected or denied place while it ran; run it again";
 /// Wall-clock limit of a built-in file tool, within the policy's.
 const WORKER_WALL_MS: u64 = 60_000;
 /// What is kept of a worker's reply: more than it may ever be.
@@ -215,6 +217,8 @@ impl Gate {
         } else if exit.ended_by == Some(EndedBy::Wall) {
             let limit = timeout_ms.unwrap_or(u64::MAX).min(u64::try_from(self.policy.limits.wall.as_millis()).unwrap_or(u64::MAX));
             (CallStatus::Limit, format!("Ended after {limit} ms: the limit on time, timeout_ms or [limits] wall."))
+        } else if exit.ended_by == Some(EndedBy::ViewChanged) {
+            (CallStatus::Limit, format!("It was {VIEW_CHANGED}."))
         } else if let Some(signal) = exit.signal {
             (CallStatus::Failed, format!("Ended by signal {signal}."))
         } else {
@@ -245,6 +249,7 @@ impl Gate {
         let Some(reply) = reply else {
             let how = match (finished.exit.ended_by, finished.exit.signal) {
                 (Some(EndedBy::Wall), _) => "it took too long".to_owned(),
+                (Some(EndedBy::ViewChanged), _) => format!("it was {VIEW_CHANGED}"),
                 (None, Some(signal)) => format!("it was ended by signal {signal}"),
                 (None, None) => "it ended without an answer".to_owned(),
             };

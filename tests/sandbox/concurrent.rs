@@ -97,3 +97,42 @@ fn two_sandboxes_see_neither_each_others_processes_nor_their_shared_memory() {
     first.end();
     assert_eq!(crate::support::processes_with(&mark), 0);
 }
+
+#[test]
+fn launchers_with_different_state_folders_keep_each_others_placeholders() {
+    let host = Host::new();
+    let before = host.tree();
+    let mut first = Running::start(host.sandbox(&["sh", "-c", "touch started; read line"]));
+    assert!(eventually(|| host.has("started")));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = host.sandbox(&["sh", "-c", "touch second; read line; mkdir .claude; echo x > .claude/settings.json; mkdir .vscode"]);
+    command.env("PORTCULLIS_HOME", elsewhere.path());
+    let mut second = Running::start(command);
+    assert!(eventually(|| host.has("second")));
+    first.type_line("");
+    first.end().ran();
+    second.type_line("");
+    let ended = second.end();
+    assert_ne!(ended.code, 0, "{ended:#?}");
+    assert!(!host.has(".claude/settings.json"), "{ended:#?}");
+    // Whoever was first cleans up when it comes again.
+    host.sh("rm started second").done();
+    assert_same(&host.tree(), &before, "after both");
+}
+
+#[test]
+fn a_call_ends_when_a_covered_file_is_replaced_from_outside() {
+    let host = Host::new();
+    let running = Running::start(host.sandbox(&[
+        "sh",
+        "-c",
+        "touch started; while :; do echo '# planted' >> .git/config; sleep 0.2; done 2>/dev/null",
+    ]));
+    assert!(eventually(|| host.has("started")));
+    // As git and editors write: beside it, and renamed into its place.
+    host.write(".git/config.new", "[core]\n\tbare = false\n");
+    fs::rename(host.workspace.join(".git/config.new"), host.workspace.join(".git/config")).unwrap();
+    let ended = running.end();
+    assert_eq!(ended.code, 124, "{ended:#?}");
+    assert!(ended.stderr.contains("replaced"), "{ended:#?}");
+}

@@ -170,6 +170,13 @@ impl Supervisor<'_> {
     /// Waits for the program, the agent, the launcher or the clock, whichever is first, and ends everything that is left.
     fn watch(mut self, mask: &SigSet) -> Result<Exit, Failure> {
         let step = "watch the program";
+        // Nothing in here can mount or unmount. So any change of the mounts comes from outside: a covered file was replaced on the
+        // host, which takes its cover along (mount_namespaces(7)). The kernel reports it here as an exceptional condition
+        // (proc_pid_mountinfo(5)).
+        let mounts = match self.private {
+            true => Some(fs::File::open("/proc/self/mountinfo").map_err(|error| Failure::system(step, &error))?),
+            false => None,
+        };
         let children =
             SignalFd::with_flags(mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(|errno| Failure::errno(step, errno))?;
         let mut status = None;
@@ -181,18 +188,26 @@ impl Supervisor<'_> {
                 PollFd::new(children.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.alive.as_fd(), PollFlags::POLLIN),
+                PollFd::new(
+                    mounts.as_ref().map_or(self.alive.as_fd(), AsFd::as_fd),
+                    if mounts.is_some() { PollFlags::POLLPRI } else { PollFlags::empty() },
+                ),
             ];
             match poll(&mut sources, timeout) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Failure::errno(step, errno)),
             }
-            let [_, from_agent, from_launcher] = sources.map(|source| source.any().unwrap_or(false));
+            let [_, from_agent, from_launcher, from_outside] = sources.map(|source| source.any().unwrap_or(false));
             while let Ok(Some(_)) = children.read_signal() {}
             status = self.reap();
             if status.is_some() {
                 break;
             }
             if from_launcher || (from_agent && !self.obey()) {
+                break;
+            }
+            if from_outside {
+                ended_by = Some(EndedBy::ViewChanged);
                 break;
             }
             if Instant::now() >= self.deadline {

@@ -42,6 +42,7 @@ pub struct Placeholders {
 
 #[derive(Debug)]
 struct Journal {
+    workspace: PathBuf,
     folder: PathBuf,
     name: String,
 }
@@ -55,12 +56,12 @@ impl Placeholders {
         }
         let journal = Journal::new(plan)?;
         let _turn = journal.lock("lock", FlockArg::LockExclusive)?.ok_or_else(|| Failure::new(STEP, "the journal stayed locked"))?;
-        let living = match journal.lock("living", FlockArg::LockExclusiveNonblock)? {
+        let living = match journal.living(FlockArg::LockExclusiveNonblock)? {
             Some(alone) => {
                 journal.clean()?;
                 alone.relock(FlockArg::LockShared).map_err(|(_, errno)| Failure::errno(STEP, errno))?
             }
-            None => journal.lock("living", FlockArg::LockShared)?.ok_or_else(|| Failure::new(STEP, "the journal stayed locked"))?,
+            None => journal.living(FlockArg::LockShared)?.ok_or_else(|| Failure::new(STEP, "the workspace stayed locked"))?,
         };
         let held = Self { journal, living };
         let mut standing = held.journal.standing()?;
@@ -123,7 +124,7 @@ impl Journal {
         let digest = Sha256::digest(plan.workspace.as_os_str().as_encoded_bytes());
         let name = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         fs::create_dir_all(&plan.journals).map_err(|error| Failure::system(STEP, &error).about(&plan.journals))?;
-        Ok(Self { folder: plan.journals.clone(), name })
+        Ok(Self { workspace: plan.workspace.clone(), folder: plan.journals.clone(), name })
     }
 
     fn open(&self, kind: &str) -> io::Result<File> {
@@ -132,7 +133,16 @@ impl Journal {
     }
 
     fn lock(&self, kind: &str, how: FlockArg) -> Result<Option<Flock<File>>, Failure> {
-        let file = self.open(kind).map_err(|error| Failure::system(STEP, &error).about(&self.folder))?;
+        Self::locked(self.open(kind).map_err(|error| Failure::system(STEP, &error).about(&self.folder))?, how)
+    }
+
+    /// The lock of those who live in the workspace. It is on the workspace itself, so that launchers with another state folder, and those
+    /// of other users, know of one another too.
+    fn living(&self, how: FlockArg) -> Result<Option<Flock<File>>, Failure> {
+        Self::locked(File::open(&self.workspace).map_err(|error| Failure::system(STEP, &error).about(&self.workspace))?, how)
+    }
+
+    fn locked(file: File, how: FlockArg) -> Result<Option<Flock<File>>, Failure> {
         match Flock::lock(file, how) {
             Ok(lock) => Ok(Some(lock)),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
@@ -239,9 +249,9 @@ pub fn clean_abandoned(journals: &Path, workspace: &Path) {
     if !journals.join(format!("{name}.journal")).exists() {
         return;
     }
-    let journal = Journal { folder: journals.to_path_buf(), name };
+    let journal = Journal { workspace: workspace.to_path_buf(), folder: journals.to_path_buf(), name };
     if let Ok(Some(_turn)) = journal.lock("lock", FlockArg::LockExclusive)
-        && let Ok(Some(_alone)) = journal.lock("living", FlockArg::LockExclusiveNonblock)
+        && let Ok(Some(_alone)) = journal.living(FlockArg::LockExclusiveNonblock)
     {
         let _ = journal.clean();
     }
