@@ -723,8 +723,8 @@ fn the_model_is_told_the_everyday_policy_in_these_words() {
     let text = render(&preset("workspace-write").unwrap());
     for sentence in [
         "- Readable: the workspace, @system (/usr, /bin, /sbin and 10 more), @toolchains (~/.asdf, ~/.bun/bin, ~/.cargo/bin and 27 more).\n",
-        "- Writable, and readable too: the private /tmp, the private ~, the workspace. No other file or folder is writable.\n",
-        "- There is no network, not even a loopback.\n",
+        "- Writable, and readable too: the private /tmp, the private ~, the workspace. No other file or folder is writable, but for a /dev/shm of each call's own and devices such as /dev/null.\n",
+        "- There is no network, not even a loopback; of the host's unix sockets, those in a readable folder can be reached.\n",
         "- A call ends after 10m.\n",
         "- A person is asked before, and where none can be asked it is refused: `cargo publish`, `git clean`, `git push`, `git reset --hard`, `npm publish`. Never run: `sudo`.\n",
     ] {

@@ -3,7 +3,10 @@
 //! The text is symbolic and the same on every machine: no temporary path, no home folder, no clock. It shows values from a
 //! repository's file only quoted, shortened and counted, so that a list of paths cannot pose as instructions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::{
     error::visible,
@@ -94,23 +97,30 @@ pub fn claims(policy: &Policy) -> Vec<Claim> {
     say(ClaimKind::Confined, "Every tool call runs in a process that the kernel confines to what is said here.".to_owned());
     let files = &policy.filesystem;
     say(ClaimKind::Reads, format!("Readable: {}.", layers(&files.read)));
-    say(ClaimKind::Writes, format!("Writable, and readable too: {}. No other file or folder is writable.", layers(&files.write)));
+    let besides = "No other file or folder is writable, but for a /dev/shm of each call's own and devices such as /dev/null.";
+    say(ClaimKind::Writes, format!("Writable, and readable too: {}. {besides}", layers(&files.write)));
     if !files.deny.is_empty() {
         say(ClaimKind::Deny, format!("Where they exist, neither readable nor writable, even inside the above: {}.", places(&files.deny)));
     }
     if !files.protect.is_empty() {
-        say(ClaimKind::Protect, format!("Never writable: {}. Those without a * cannot be created either.", places(&files.protect)));
+        say(
+            ClaimKind::Protect,
+            format!(
+                "Never writable: {}. Those without a * cannot be created either: where one is absent, an empty read-only file or folder may stand in its place.",
+                places(&files.protect)
+            ),
+        );
     }
     if judge::hides(policy, &Place::Temporary) {
         say(ClaimKind::PrivateTemporary, "/tmp is private to this session: empty at its start, gone at its end.".to_owned());
     }
     if judge::hides(policy, &Place::PrivateHome) {
         let text =
-            "~ is a private folder of this session: it holds only the readable places above, and what is written there is gone at the end.";
+            "~ is a private folder of this session: it holds only the places named above, and what is written there is gone at the end.";
         say(ClaimKind::PrivateHome, text.to_owned());
     }
-    let (kind, text) = git(policy.git);
-    say(kind, text.to_owned());
+    let (kind, text) = git(policy);
+    say(kind, text);
     let (kind, text) = network(policy);
     say(kind, text);
     say(ClaimKind::Environment, environment(policy));
@@ -127,8 +137,9 @@ pub fn claims(policy: &Policy) -> Vec<Claim> {
         );
     }
     say(ClaimKind::NoEscalation, "Nothing turns the sandbox off, and no argument of a call widens it.".to_owned());
-    let text = "A refusal shows as \"Permission denied\", \"Operation not permitted\", \"Read-only file system\", a network error or a note that names \
-                the rule. Do not try to get round it: say what you need and why.";
+    let text = "A refusal shows as \"Permission denied\", \"Operation not permitted\", \"Read-only file system\", \"Device or resource busy\", a \
+                network error or a note that names the rule; a place that is not readable may look absent. Do not try to get round it: say what \
+                you need and why.";
     say(ClaimKind::Refusal, text.to_owned());
     out
 }
@@ -213,25 +224,43 @@ fn shortened(mut entries: Vec<String>) -> Vec<String> {
     entries
 }
 
-const fn git(git: GitAccess) -> (ClaimKind, &'static str) {
-    match git {
-        GitAccess::None => (ClaimKind::GitReadOnly, "git: .git is read-only; status, log and diff work, commits do not."),
-        GitAccess::Commit => {
-            (ClaimKind::GitCommit, "git: commits and branches work; hooks, configuration and attributes in .git are read-only.")
-        }
+fn git(policy: &Policy) -> (ClaimKind, String) {
+    // Whether a path outside of the workspace's own terms covers `.git` is known only in a session.
+    let covers = |rule: &PathRule| matches!(&rule.place, Place::Workspace(path) if Path::new(".git").starts_with(path));
+    let lists = &policy.filesystem.write;
+    let writable = !lists.is_empty() && lists.iter().all(|list| list.iter().any(covers));
+    let condition = if writable { "" } else { " where the above makes .git writable" };
+    match policy.git {
+        GitAccess::None => (ClaimKind::GitReadOnly, "git: .git is read-only; status, log and diff work, commits do not.".to_owned()),
+        GitAccess::Commit => (
+            ClaimKind::GitCommit,
+            format!(
+                "git: commits and branches work{condition}; hooks, configuration and attributes in .git are read-only, and so is any \
+                 repository inside the workspace's own."
+            ),
+        ),
         GitAccess::Full => (
             ClaimKind::GitFull,
-            "git: commits, init and clone work; hooks, configuration and attributes of the workspace's own .git are read-only.",
+            format!(
+                "git: commits work{condition}, and init and clone in writable folders of the workspace; hooks, configuration and \
+                 attributes of its own .git are read-only, and so is any other repository that was there when a call started."
+            ),
         ),
     }
 }
 
 fn network(policy: &Policy) -> (ClaimKind, String) {
     match policy.network.mode {
-        NetworkMode::None => (ClaimKind::NetworkNone, "There is no network, not even a loopback.".to_owned()),
+        NetworkMode::None => (
+            ClaimKind::NetworkNone,
+            "There is no network, not even a loopback; of the host's unix sockets, those in a readable folder can be reached.".to_owned(),
+        ),
         NetworkMode::Loopback => (ClaimKind::NetworkLoopback, "There is no network but a loopback of the sandbox's own.".to_owned()),
         NetworkMode::Allowlist => (ClaimKind::NetworkAllowlist, allow_list(policy)),
-        NetworkMode::Open => (ClaimKind::NetworkOpen, "The host's network can be reached; the host's unix sockets cannot.".to_owned()),
+        NetworkMode::Open => (
+            ClaimKind::NetworkOpen,
+            "The host's network can be reached; the host's unix sockets cannot, but for those in a readable folder.".to_owned(),
+        ),
     }
 }
 
@@ -287,7 +316,7 @@ fn commands(policy: &Policy) -> Option<String> {
 const fn ask(ask: Ask) -> &'static str {
     match ask {
         Ask::WhenNeeded => "Other calls run without asking.",
-        Ask::Always => "A person is asked before every call that no rule allows; where none can be asked it is refused.",
+        Ask::Always => "A person is asked before every call but update_plan; where none can be asked it is refused.",
         Ask::Never => "Nobody can be asked: what would ask is refused with the reason.",
     }
 }

@@ -239,7 +239,9 @@ impl Plan {
         if !policy.environment.set.contains_key("HOME") {
             environment.insert("HOME".to_owned(), home);
         }
-        environment.insert("TMPDIR".to_owned(), INSIDE_TMP.to_owned());
+        if !policy.environment.set.contains_key("TMPDIR") {
+            environment.insert("TMPDIR".to_owned(), INSIDE_TMP.to_owned());
+        }
         environment.into_iter().collect()
     }
 
