@@ -17,10 +17,22 @@ use crate::{
 };
 
 /// Words of programs for a refused write.
-const WRITE_WORDS: [&str; 7] =
-    ["read-only file system", "cannot create", "resource busy", "cannot remove", "cannot move", "could not write", "cannot touch"];
+const WRITE_WORDS: [&str; 9] = [
+    "file exists",
+    "is a directory",
+    "read-only file system",
+    "cannot create",
+    "resource busy",
+    "cannot remove",
+    "cannot move",
+    "could not write",
+    "cannot touch",
+];
 /// Words of programs for a refused access of any kind.
-const REFUSAL_WORDS: [&str; 6] = [
+const REFUSAL_WORDS: [&str; 8] = [
+    // What stands in the place of an absent protected name.
+    "file exists",
+    "is a directory",
     "permission denied",
     "operation not permitted",
     "read-only file system",
