@@ -12,8 +12,8 @@
 //! | [`audit`] | the log |
 //! | [`approval`] | what a person has to decide |
 //! | [`model`] | the Responses wire, its stream, retries, the scripted model |
-//! | [`worker`] | the file tools' code, which runs inside a sandbox |
 //! | [`sandbox`] | plan, launcher, and the ritual that a sandbox goes through; the crate's only `unsafe` |
+//! | [`worker`] | the file tools' code, which runs inside a sandbox |
 //! | [`policy`] | policy files, the compiled policy, decisions, prose for the prompt: pure data |
 //!
 //! Two functions are the program, each to be read on one screen: [`agent::turn::run`] and [`sandbox::linux::enter::enter`].

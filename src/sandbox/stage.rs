@@ -172,7 +172,11 @@ impl Stage {
                 init::run(Call { plan, filters, launch, streams, alive, identity }, socket)
             }
             Err(error) => {
-                let failure = Failure::system("make new namespaces", &error);
+                let mut failure = Failure::system("make new namespaces", &error);
+                if failure.errno == Some(libc::ENOSPC) {
+                    // user_namespaces(7): the error for a limit, not for a disk.
+                    failure.reason = "the limit user.max_user_namespaces is reached".to_owned();
+                }
                 Err(if plan.applies(Layer::Namespaces) { failure.with_remedy(NAMESPACE_REMEDY) } else { failure })
             }
         }
