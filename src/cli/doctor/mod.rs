@@ -19,7 +19,7 @@
 //! | `cgroups` | `{controllers, used}`: version 2 controllers that are delegated to the caller, and whether this version uses them |
 //! | `macos` | `{applicable, sandbox_exec, built}` |
 //! | `settings` | the values of the kernel settings that decide over namespaces; null where there is no such setting |
-//! | `presets` | one `{name, default, enforced, lacks}` per preset; `enforced` is `"full"`, `"part"` or `"refused"` |
+//! | `presets` | one `{name, default, enforced, needs, lacks}` per preset; `enforced` is `"full"`, `"part"` or `"refused"`; `needs` is for people |
 //! | `presets[].lacks` | each `{what, reason, lost, stops, remedy}`; `stops` says that nothing runs without it |
 //! | `verdict` | `{preset, enforced, text}` for the default preset |
 

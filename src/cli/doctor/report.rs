@@ -170,6 +170,7 @@ pub(super) struct Preset {
     pub(super) name: String,
     pub(super) default: bool,
     pub(super) enforced: Enforced,
+    pub(super) needs: Vec<String>,
     pub(super) lacks: Vec<Lack>,
 }
 
@@ -252,22 +253,25 @@ impl Report {
 }
 
 fn preset(name: &str, machine: &Machine) -> Preset {
-    let lacks = match policy::preset(name) {
-        Ok(policy) => lacks(&policy, machine),
-        Err(error) => vec![Lack {
-            what: "a policy without errors".to_owned(),
-            reason: error.to_string(),
-            lost: "everything that it says".to_owned(),
-            stops: true,
-            remedy: "Report this: the preset is part of the program".to_owned(),
-        }],
+    let (needs, lacks) = match policy::preset(name) {
+        Ok(policy) => (needs(&policy), lacks(&policy, machine)),
+        Err(error) => {
+            let lack = Lack {
+                what: "a policy without errors".to_owned(),
+                reason: error.to_string(),
+                lost: "everything that it says".to_owned(),
+                stops: true,
+                remedy: "Report this: the preset is part of the program".to_owned(),
+            };
+            (Vec::new(), vec![lack])
+        }
     };
     let enforced = match (lacks.is_empty(), lacks.iter().any(|lack| lack.stops)) {
         (true, _) => Enforced::Full,
         (false, false) => Enforced::Part,
         (false, true) => Enforced::Refused,
     };
-    Preset { name: name.to_owned(), default: name == DEFAULT_PRESET, enforced, lacks }
+    Preset { name: name.to_owned(), default: name == DEFAULT_PRESET, enforced, needs, lacks }
 }
 
 fn verdict(presets: &[Preset]) -> Verdict {
@@ -281,6 +285,14 @@ fn verdict(presets: &[Preset]) -> Verdict {
         Enforced::Refused => format!("nothing runs under the default preset, {DEFAULT_PRESET}, on this machine; lacking: {what}"),
     };
     Verdict { preset: DEFAULT_PRESET, enforced, text }
+}
+
+/// What a policy needs of a machine.
+fn needs(policy: &Policy) -> Vec<String> {
+    let open = policy.network.mode == NetworkMode::Open;
+    let landlock = if open { "Landlock ABI 6" } else { "Landlock" };
+    let namespaces = if open { "user, mount, pid, ipc and uts namespaces" } else { "user, mount, pid, ipc, uts and network namespaces" };
+    [landlock, "seccomp filters", namespaces, "mounts and a /proc in them", "for root: pid_max per namespace"].map(str::to_owned).into()
 }
 
 /// What a policy needs and the machine lacks. All three layers are applied to every policy, whatever it requires, so each that is missing

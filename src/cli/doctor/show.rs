@@ -119,7 +119,7 @@ fn presets(presets: &[Preset]) -> Table {
             Enforced::Refused => "refused",
         };
         let what: Vec<&str> = preset.lacks.iter().map(|lack| lack.what.as_str()).collect();
-        let detail = if what.is_empty() { String::new() } else { format!("lacking: {}", what.join(", ")) };
+        let detail = if what.is_empty() { format!("needs {}", preset.needs.join(", ")) } else { format!("lacking: {}", what.join(", ")) };
         table.row([Cell::new(Tone::Strong, &name), Cell::new(tone(preset.enforced), state), detail.into()]);
     }
     table
