@@ -123,3 +123,20 @@ fn a_git_folder_behind_a_link_is_protected_also_where_its_parts_are_absent() {
     assert_eq!(host.read(".real/config"), config);
     assert_eq!(host.git(&["log", "--format=%s"]).stdout, "first\n");
 }
+
+#[test]
+fn hooks_and_configuration_that_git_takes_from_the_workspace_stay_as_they_are() {
+    let host = Host::new();
+    host.write("githooks/pre-commit", "#!/bin/sh\n");
+    host.write("shared.cfg", "[user]\n");
+    host.write("ordinary", "x");
+    host.git(&["config", "core.hooksPath", "githooks"]);
+    host.git(&["config", "include.path", "../shared.cfg"]);
+    let script = "echo evil >> githooks/pre-commit; echo evil > githooks/pre-push; mv githooks moved; \
+                  echo '[core]' >> shared.cfg; rm -f shared.cfg; echo changed > ordinary";
+    host.sh(script).ran();
+    assert_eq!(host.read("githooks/pre-commit").as_deref(), Some("#!/bin/sh\n"));
+    assert!(!host.has("githooks/pre-push") && !host.has("moved"));
+    assert_eq!(host.read("shared.cfg").as_deref(), Some("[user]\n"));
+    assert_eq!(host.read("ordinary").as_deref(), Some("changed\n"));
+}

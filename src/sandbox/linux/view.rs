@@ -315,6 +315,12 @@ fn lay_covers(plan: &Plan, outside: &[(PathBuf, bool)]) -> Result<(usize, usize)
             covers.resolve(&folder, Cover::Protect, Absent::Passes)?;
         }
     }
+    for place in repository::places_named_by_configuration(&plan.workspace.join(".git")) {
+        // What does not exist is left open: a placeholder would have to be journalled before this process can know of it.
+        if let Ok(real) = fs::canonicalize(&place) {
+            covers.resolve(&real, Cover::Protect, Absent::Passes)?;
+        }
+    }
     let redirections = GIT_REDIRECTIONS.iter().skip(1).map(|path| plan.workspace.join(path));
     for path in found.protect.iter().chain(&found.repositories).cloned().chain(redirections) {
         covers.resolve(&path, Cover::Protect, Absent::Passes)?;
