@@ -15,7 +15,7 @@ use crate::{
     tools::{Gate, GateError, Outcome},
 };
 
-/// How many responses in a row may break off before the turn is given up.
+/// How many responses in a row may break off; one more and the turn is given up.
 const CUTS: u32 = 5;
 
 /// Why a turn ended without an answer.

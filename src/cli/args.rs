@@ -84,7 +84,7 @@ pub(super) struct ExecArguments {
     /// The environment variable that holds the key. The key itself is never an argument.
     #[arg(long, value_name = "VARIABLE", default_value = DEFAULT_KEY_VARIABLE)]
     key_env: String,
-    /// When calls would ask: a call that asks is refused here, because nobody can be asked. The policy may be stricter.
+    /// Ask more often than the policy does. Nobody can be asked here, so what would ask is refused.
     #[arg(long, value_name = "MODE")]
     ask: Option<AskMode>,
     /// One JSON event a line on standard output.

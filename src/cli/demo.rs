@@ -36,8 +36,7 @@ const PROMPT: &str = "The test of this project fails. Find out why, fix it, and 
 /// Runs the demo. Success only if all that it shows really happened.
 pub(super) fn run() -> Exit {
     match try_run() {
-        Ok(true) => Exit::Success,
-        Ok(false) => Exit::Failure,
+        Ok(exit) => exit,
         Err(DemoError::Project(error)) => {
             report(&format!("the demo's project could not be made: {error}"));
             Exit::Output
@@ -65,7 +64,7 @@ impl<E: Into<ExecError>> From<E> for DemoError {
     }
 }
 
-fn try_run() -> Result<bool, DemoError> {
+fn try_run() -> Result<Exit, DemoError> {
     super::output::check_open().map_err(DemoError::Output)?;
     let project = Project::make().map_err(DemoError::Project)?;
     // What the model tries to send the project to. Nobody may ever connect.
@@ -95,10 +94,13 @@ fn try_run() -> Result<bool, DemoError> {
     let paint = Paint::of(&io::stdout());
     intro(paint).map_err(DemoError::Output)?;
     let mut observer = Watching { screen: Screen::new(io::stdout(), paint), collected: Collected::default() };
-    exec::drive(&id, endpoint, gate, PROMPT, &mut observer)?;
+    if let (Exit::Signal(number), _) = exec::drive(&id, endpoint, gate, PROMPT, &mut observer)? {
+        report(&"interrupted; all that the turn had started was ended");
+        return Ok(Exit::Signal(number));
+    }
     let facts = verdict::facts(&observer.collected, &project, &listener, &model.requests(), &log_path);
     verdict::show(&mut io::stdout(), paint, &observer.collected, &facts, &log_path).map_err(DemoError::Output)?;
-    Ok(facts.iter().all(|fact| fact.holds))
+    Ok(if facts.iter().all(|fact| fact.holds) { Exit::Success } else { Exit::Failure })
 }
 
 fn intro(paint: Paint) -> io::Result<()> {

@@ -183,7 +183,7 @@ pub(super) fn drive(
         };
         observer.event(&session.started()).map_err(TurnError::Output)?;
         let ended = tokio::select! {
-            ended = turn::run(&mut session, prompt, observer) => Some(ended),
+            ended = turn::run(&mut session, prompt, observer) => ended,
             signal = &mut stop => {
                 turn::record(&session, "interrupted").map_err(TurnError::from)?;
                 let _ = observer.event(&Event::TurnFailed { error: "interrupted".to_owned() });
@@ -192,18 +192,17 @@ pub(super) fn drive(
             }
         };
         match ended {
-            Some(Ok(summary)) => {
+            Ok(summary) => {
                 end(&session)?;
                 Ok((Exit::Success, Some(summary)))
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 // Neither a log nor a screen that is gone may hide why.
                 let _ = turn::record(&session, "failed");
                 let _ = session.gate().log().append(Record::SessionEnd);
                 let _ = observer.event(&Event::TurnFailed { error: error.to_string() });
                 Err(error.into())
             }
-            None => Ok((Exit::Failure, None)),
         }
     })
 }

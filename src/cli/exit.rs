@@ -66,13 +66,13 @@ Exit codes:
   0    done
   1    tried and not achieved
   2    the command line makes no sense, or names what does not exist
-  3    an error in a policy
+  3    an error in a policy, or one that cannot be used for this workspace
   4    the host cannot enforce what the policy requires
   5    the model's endpoint refused, or could not be reached
   6    the log or standard output could not be written
   130  interrupted (128 + the signal's number)
   `portcullis sandbox` passes on the command's own code, and adds:
-  124  a limit of the policy, or a change of its view from outside, ended the command
+  124  the limit on time, or a change of its view from outside, ended the command
   125  portcullis refused; the command did not run
   126  the command may not be run
   127  the command was not found";

@@ -1,7 +1,7 @@
 //! `portcullis sandbox`: one command under a policy, with its streams, terminal, signals and exit code passed through.
 
 use std::{
-    io::{self, IsTerminal, Read, Write},
+    io::{self, IsTerminal, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
@@ -60,6 +60,8 @@ fn launch(resolved: &resolve::Resolved, command: &[String]) -> Result<Exit, Laun
     let signals = watch_signals().map_err(MessageError::from)?;
     let launcher = Launcher::start()?;
     let plan = launcher.register(resolved.plan.clone())?;
+    let mut relays = Relays::default();
+    let streams = relays.streams(interactive).map_err(|error| LaunchError::Message(MessageError::System(os_error(&error))))?;
     let call = launcher.launch(
         Launch {
             plan,
@@ -70,10 +72,76 @@ fn launch(resolved: &resolve::Resolved, command: &[String]) -> Result<Exit, Laun
             terminal,
             terminal_streams: [interactive, interactive, interactive && stderr.is_terminal()],
         },
-        [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        streams.each_ref().map(AsFd::as_fd),
     )?;
+    drop(streams);
     let _raw = if interactive { RawMode::enter(stdin.as_fd()) } else { None };
-    relay(&call, &signals)
+    relay(&call, &signals, relays)
+}
+
+fn os_error(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// Pipes in the place of the person's terminal, where it is one of the standard streams and the sandbox gets no terminal of its own. The
+/// person's terminal itself never gets in: a program could read what is typed there, and change its settings.
+#[derive(Default)]
+struct Relays {
+    /// What is typed goes here. `None` once there is no more.
+    input: Option<OwnedFd>,
+    /// Whether the program has not taken what it was given yet.
+    full: bool,
+    /// What comes from here goes to standard output or error.
+    outputs: [Option<OwnedFd>; 2],
+}
+
+impl Relays {
+    /// The three streams for the sandbox: this process' own, or a pipe's end, or (where it will be replaced by a terminal) nothing.
+    fn streams(&mut self, interactive: bool) -> io::Result<[OwnedFd; 3]> {
+        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+        let inner = if interactive {
+            std::fs::File::open("/dev/null")?.into()
+        } else if stdin.is_terminal() {
+            let (reader, writer) = io::pipe()?;
+            self.input = Some(writer.into());
+            reader.into()
+        } else {
+            stdin.as_fd().try_clone_to_owned()?
+        };
+        let mut output = |terminal: bool, own: BorrowedFd<'_>, place: usize| -> io::Result<OwnedFd> {
+            if terminal && interactive {
+                Ok(std::fs::File::open("/dev/null")?.into())
+            } else if terminal {
+                let (reader, writer) = io::pipe()?;
+                self.outputs[place] = Some(reader.into());
+                Ok(writer.into())
+            } else {
+                own.try_clone_to_owned()
+            }
+        };
+        Ok([inner, output(stdout.is_terminal(), stdout.as_fd(), 0)?, output(stderr.is_terminal(), stderr.as_fd(), 1)?])
+    }
+
+    /// Passes on what was typed, as far as the program takes it.
+    fn type_on(&mut self) {
+        let Some(pipe) = &self.input else { return };
+        let room = |fd: BorrowedFd<'_>| poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+        self.full = !room(pipe.as_fd());
+        // A pipe that has room takes this much without waiting (PIPE_BUF, pipe(7)).
+        if !self.full && !type_into(pipe, 4096) {
+            self.input = None;
+        }
+    }
+
+    fn show(&mut self, place: usize) {
+        let shown = match place {
+            0 => copy(self.outputs[0].as_ref(), &mut io::stdout()),
+            _ => copy(self.outputs[1].as_ref(), &mut io::stderr()),
+        };
+        if !shown {
+            self.outputs[place] = None;
+        }
+    }
 }
 
 const FORWARDED: [Signal; 7] =
@@ -87,34 +155,49 @@ fn watch_signals() -> Result<SignalFd, Errno> {
 }
 
 /// Passes bytes and signals until the sandbox is gone and cleaned up after.
-fn relay(call: &Call, signals: &SignalFd) -> Result<Exit, LaunchError> {
+fn relay(call: &Call, signals: &SignalFd, mut relays: Relays) -> Result<Exit, LaunchError> {
     let (stdin, mut stdout) = (io::stdin(), io::stdout());
     let mut terminal: Option<OwnedFd> = None;
     let mut result: Option<Result<Exit, LaunchError>> = None;
     let mut typing = true;
     loop {
-        let nothing = PollFlags::empty();
-        let reads = |wanted: bool| if wanted { PollFlags::POLLIN } else { nothing };
-        let master: BorrowedFd<'_> = terminal.as_ref().map_or_else(|| call.as_fd(), AsFd::as_fd);
+        let reads = |fd: Option<BorrowedFd<'_>>| fd.map_or(PollFlags::empty(), |_| PollFlags::POLLIN);
+        let [master, out, err] = [&terminal, &relays.outputs[0], &relays.outputs[1]].map(|fd| fd.as_ref().map(AsFd::as_fd));
+        let listens = (terminal.is_some() && typing) || (relays.input.is_some() && !relays.full);
+        let (input, wanted) = match &relays.input {
+            // Nothing more is read from the person until the program has taken what it was given.
+            Some(pipe) if relays.full => (pipe.as_fd(), PollFlags::POLLOUT),
+            _ => (stdin.as_fd(), if listens { PollFlags::POLLIN } else { PollFlags::empty() }),
+        };
+        let idle = call.as_fd();
         let mut sources = [
             PollFd::new(call.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(master, reads(terminal.is_some())),
-            PollFd::new(stdin.as_fd(), reads(terminal.is_some() && typing)),
+            PollFd::new(master.unwrap_or(idle), reads(master)),
+            PollFd::new(input, wanted),
+            PollFd::new(out.unwrap_or(idle), reads(out)),
+            PollFd::new(err.unwrap_or(idle), reads(err)),
         ];
         match poll(&mut sources, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(MessageError::from(errno).into()),
         }
-        let [spoken, signalled, output, input] = sources.map(|source| source.any().unwrap_or(false));
+        let [spoken, signalled, output, input, out, err] = sources.map(|source| source.any().unwrap_or(false));
         if signalled {
             forward(call, signals);
         }
         if terminal.is_some() && output && !copy(terminal.as_ref(), &mut stdout) {
             terminal = None;
         }
+        for (place, ready) in [out, err].into_iter().enumerate() {
+            if ready && relays.outputs[place].is_some() {
+                relays.show(place);
+            }
+        }
         if let Some(master) = terminal.as_ref().filter(|_| input && typing) {
-            typing = type_into(master, &stdin);
+            typing = type_into(master, 1024);
+        } else if input {
+            relays.type_on();
         }
         if spoken {
             match call.next() {
@@ -125,6 +208,12 @@ fn relay(call: &Call, signals: &SignalFd) -> Result<Exit, LaunchError> {
                 }
                 Ok((FromSandbox::Exited(exit), _)) => {
                     while terminal.is_some() && copy(terminal.as_ref(), &mut stdout) {}
+                    // Nobody is left to write, so these end.
+                    for place in 0..2 {
+                        while relays.outputs[place].is_some() {
+                            relays.show(place);
+                        }
+                    }
                     result.get_or_insert(Ok(match (exit.ended_by, exit.code, exit.signal) {
                         (Some(EndedBy::Wall), ..) => {
                             report(&"the policy's limit on time ([limits] wall) ended the command");
@@ -162,30 +251,35 @@ fn forward(call: &Call, signals: &SignalFd) {
     }
 }
 
-/// Copies what the terminal shows. False at its end (`EIO` once nobody holds the other side).
-fn copy(master: Option<&OwnedFd>, out: &mut io::Stdout) -> bool {
+/// Copies what comes. False at its end (for a terminal that is `EIO`, once nobody holds the other side).
+fn copy(source: Option<&OwnedFd>, out: &mut impl Write) -> bool {
     let mut bytes = [0u8; 8192];
-    match master.map(|master| nix::unistd::read(master, &mut bytes)) {
+    match source.map(|source| nix::unistd::read(source, &mut bytes)) {
         Some(Ok(length)) if length > 0 => out.write_all(&bytes[..length]).and_then(|()| out.flush()).is_ok(),
         Some(Err(Errno::EINTR)) => true,
         _ => false,
     }
 }
 
-/// Passes on what was typed. False when there is no more.
-fn type_into(master: &OwnedFd, stdin: &io::Stdin) -> bool {
-    let mut bytes = [0u8; 1024];
-    let mut lock = stdin.lock();
-    let Ok(length) = lock.read(&mut bytes) else { return false };
+/// Passes on what was typed, at most `most` bytes. False when there is no more. It reads past the standard library's buffer, whose content
+/// poll(2) would not see.
+fn type_into(target: &OwnedFd, most: usize) -> bool {
+    let mut bytes = vec![0u8; most];
+    let length = match nix::unistd::read(io::stdin(), &mut bytes) {
+        Ok(0) => return false,
+        Ok(length) => length,
+        Err(Errno::EINTR | Errno::EAGAIN) => return true,
+        Err(_) => return false,
+    };
     let mut rest = &bytes[..length];
     while !rest.is_empty() {
-        match nix::unistd::write(master, rest) {
+        match nix::unistd::write(target, rest) {
             Ok(written) => rest = &rest[written..],
             Err(Errno::EINTR) => {}
             Err(_) => return false,
         }
     }
-    length > 0
+    true
 }
 
 /// The person's terminal without its own line editing and signals, which the sandbox's terminal does; put back when dropped.

@@ -93,12 +93,12 @@ impl Endpoint {
         self.base_url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// Refuses to send a key where anyone on the way can read it.
     /// Whether it is on this machine, where a key is often not needed.
     pub fn is_local(&self) -> bool {
         is_loopback(&self.base_url)
     }
 
+    /// Refuses to send a key where anyone on the way can read it.
     pub(super) fn check_key_is_safe(&self) -> Result<(), ModelError> {
         if self.key.is_none() || self.is_https() || is_loopback(&self.base_url) {
             return Ok(());

@@ -94,11 +94,6 @@ impl Launcher {
         let control = self.control.as_ref().ok_or(MessageError::Closed)?;
         Ok(send(control.as_fd(), message, descriptors)?)
     }
-
-    /// The launcher's process id, for tests and for `doctor`.
-    pub fn process_id(&self) -> u32 {
-        self.process.id()
-    }
 }
 
 impl Drop for Launcher {

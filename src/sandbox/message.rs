@@ -70,7 +70,7 @@ pub enum Program {
 /// From the agent to a running sandbox, over the call's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToSandbox {
-    /// Deliver a signal to the call's foreground process group.
+    /// Deliver a signal to the process group that the program leads.
     Signal(i32),
     /// The person's terminal changed to this many rows and columns.
     Resize(u16, u16),

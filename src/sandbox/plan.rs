@@ -20,7 +20,7 @@ pub struct Session {
     pub workspace: PathBuf,
     /// The person's home folder: absolute and canonical.
     pub home: PathBuf,
-    /// A private folder of the session on the host, 0700, holding `tmp` and `home`.
+    /// A private folder of the session on the host, 0700, holding `tmp`, `home` and `outputs`.
     pub private: PathBuf,
     /// Where portcullis keeps its state; never visible in a sandbox.
     pub state: PathBuf,

@@ -27,7 +27,7 @@ use super::{
         probe::NAMESPACE_REMEDY,
         seccomp::{self, Audience, Filters},
     },
-    message::{FromSandbox, Launch, MessageError, Program, ToLauncher, receive, send},
+    message::{Launch, MessageError, Program, ToLauncher, receive, send},
     plan::{PRIVATE_PREFIX, Plan},
     sys::{self, Fork},
 };
@@ -225,9 +225,4 @@ impl Stage {
             }
         }
     }
-}
-
-/// What a call is told when its launcher could not be reached.
-pub fn gone() -> FromSandbox {
-    Failure::new("reach the launcher", "it is no longer running").message()
 }

@@ -120,7 +120,7 @@ impl Explainer {
                 layer: "seccomp and network namespace".to_owned(),
                 rule: self.network_rule.clone(),
                 certainty: "inferred".to_owned(),
-                grant: Some("[network] mode = \"open\"".to_owned()),
+                grant: Some("mode = \"open\" under [network] in a policy of your own".to_owned()),
             });
         }
         denials.into_iter().collect()
@@ -146,10 +146,16 @@ impl Explainer {
             None => "[git] allow".to_owned(),
         };
         let named = self.named(path);
+        let list = if write { "write" } else { "read" };
         let grant = match because.kind {
-            Reason::NotCovered => Some(format!("[filesystem] {} += \"{named}\"", if write { "write" } else { "read" })),
-            Reason::Denied => because.rule.as_ref().map(|rule| format!("take \"{}\" out of [filesystem] deny", rule.place)),
-            Reason::Protected => because.rule.as_ref().map(|rule| format!("take \"{}\" out of [filesystem] protect", rule.place)),
+            Reason::NotCovered => {
+                Some(format!("add \"{}\" to {list} under [filesystem] in a policy of your own", self.named(&nearest(path, write))))
+            }
+            // What denies and protects adds up along `extends`, so that no child can take it back.
+            Reason::Denied | Reason::Protected => because.rule.as_ref().map(|rule| {
+                let list = if because.kind == Reason::Denied { "deny" } else { "protect" };
+                format!("a policy of your own that extends none with \"{}\" under {list}", rule.place)
+            }),
             Reason::GitReadOnly | Reason::Allowed => None,
         };
         Some(Denial {
@@ -187,6 +193,11 @@ impl Explainer {
         }
         normal
     }
+}
+
+/// What a policy would have to name: for a read the path itself, for a write the folder, which must exist to be granted.
+fn nearest(path: &Path, write: bool) -> PathBuf {
+    if write { path.parent().unwrap_or(path).to_path_buf() } else { path.to_path_buf() }
 }
 
 /// The words of a text that could be paths: those with a slash, or a dot in front.

@@ -7,13 +7,17 @@ use super::{
     denial::Explainer,
     redact::Redactor,
     registry::{Invocation, PlanStep, StepStatus, parse},
-    run::{Finished, run},
+    run::{FLOOD, Finished, run},
 };
 use crate::{
     approval::{Judgement, judge},
     audit::{CallStatus, Denial, Event, Log, LogError},
     policy::Policy,
-    sandbox::{Applied, EndedBy, LaunchError, Launcher, Plan, Program, Session, message::Launch, plan::INSIDE_OUTPUTS},
+    sandbox::{
+        Applied, EndedBy, LaunchError, Launcher, Plan, Program, Session,
+        message::{Launch, MessageError},
+        plan::INSIDE_OUTPUTS,
+    },
     worker::{Reply, Request},
 };
 
@@ -212,7 +216,7 @@ impl Gate {
         let (status, head) = if flooded {
             (
                 CallStatus::Limit,
-                format!("Ended: it wrote more than 64 times the policy's limit on output ({} bytes).", self.policy.limits.output),
+                format!("Ended: it wrote more than {FLOOD} times the policy's limit on output ({} bytes).", self.policy.limits.output),
             )
         } else if exit.ended_by == Some(EndedBy::Wall) {
             let limit = timeout_ms.unwrap_or(u64::MAX).min(u64::try_from(self.policy.limits.wall.as_millis()).unwrap_or(u64::MAX));
@@ -282,7 +286,7 @@ impl Gate {
             terminal: None,
             terminal_streams: [false; 3],
         };
-        let input = serde_json::to_vec(request).map_err(crate::sandbox::message::MessageError::from)?;
+        let input = serde_json::to_vec(request).map_err(MessageError::from)?;
         let finished = run(&self.launcher, launch, Some(&input), REPLY_CAP).await?;
         Ok((serde_json::from_str(&finished.output.text()).ok(), finished))
     }
@@ -346,18 +350,15 @@ impl Done {
     }
 }
 
-/// A sandbox that could not be made for this call's own reasons is an answer; a launcher that is gone ends the run.
+/// A sandbox that could not be made is an answer: a session's first one was made, or there would be no session, so it is this call, or what
+/// an earlier one left behind, that stands in the way. A launcher that is gone ends the run.
 fn broken(error: LaunchError) -> Result<Done, GateError> {
-    match error {
-        LaunchError::Refused { ref step, .. } if step == "enter the working folder" || step == "start the program" => {
-            Ok(Done { status: CallStatus::Failed, ..Done::ok(format!("Error: {error}")) })
-        }
-        LaunchError::Died => Ok(Done { status: CallStatus::Broken, ..Done::ok(format!("Error: {error}")) }),
-        LaunchError::Message(crate::sandbox::message::MessageError::TooLong { .. }) => {
-            Ok(Done { status: CallStatus::Failed, ..Done::ok(format!("Error: {error}")) })
-        }
-        error => Err(error.into()),
-    }
+    let status = match &error {
+        LaunchError::Refused { .. } | LaunchError::Message(MessageError::TooLong { .. }) => CallStatus::Failed,
+        LaunchError::Died => CallStatus::Broken,
+        _ => return Err(error.into()),
+    };
+    Ok(Done { status, ..Done::ok(format!("Error: {error}")) })
 }
 
 fn show_plan(plan: &[PlanStep]) -> String {

@@ -20,7 +20,7 @@ use crate::sandbox::{
 };
 
 /// A call is ended when it has written this many times what is kept of its output.
-const FLOOD: u64 = 64;
+pub(super) const FLOOD: u64 = 64;
 /// How long output is still awaited once the sandbox is gone. Nobody is left to write, so this is for a stuck system only.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 

@@ -49,10 +49,13 @@ impl<W: Write> Screen<W> {
         let mut lines = shown.lines();
         let (mark, tool) = (self.paint.text(Tone::Accent, "▸"), self.paint.text(Tone::Strong, &visible_line(tool)));
         writeln!(self.out, "\n{mark} {tool}  {}", clip(lines.next().unwrap_or("")))?;
-        for line in lines.take(SHOWN_LINES) {
+        for line in lines.by_ref().take(SHOWN_LINES) {
             writeln!(self.out, "  {}", clip(line))?;
         }
-        Ok(())
+        match lines.count() {
+            0 => Ok(()),
+            more => self.line(Tone::Caution, &format!("  … {more} more lines of this call")),
+        }
     }
 
     fn result(&mut self, status: CallStatus, exit_code: Option<i32>, duration_ms: u64, output: &str, denials: &[Denial]) -> io::Result<()> {
@@ -63,9 +66,12 @@ impl<W: Write> Screen<W> {
             CallStatus::Limit => (Tone::Bad, "ended by a limit".to_owned()),
             CallStatus::Broken => (Tone::Bad, "broken".to_owned()),
         };
-        let body = output.split_once("\nOutput:\n").map_or(output, |(_, body)| body);
-        // What the head and the refusals below say already.
-        let lines: Vec<&str> = body.lines().filter(|line| !line.starts_with("[portcullis] ") && !line.starts_with("Exit code: ")).collect();
+        // The refusals follow below, and a plain exit code stands in the last line; everything else is shown, whatever it looks like.
+        let own: usize = denials.len();
+        let mut lines: Vec<&str> = output.lines().collect();
+        lines.truncate(lines.len() - own.min(lines.len()));
+        let heads = lines.iter().take(2).take_while(|line| line.starts_with("Exit code: ") || **line == "Output:").count();
+        let lines = &lines[heads..];
         let end = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
         for line in &lines[..end.min(SHOWN_LINES)] {
             self.line(Tone::Faint, &format!("  │ {}", clip(line)))?;

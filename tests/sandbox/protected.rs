@@ -195,3 +195,22 @@ fn what_the_person_puts_into_a_placeholder_meanwhile_is_kept() {
     assert_eq!(host.read(".claude/settings.json").as_deref(), Some("{}"));
     assert!(!host.has(".vscode"));
 }
+
+#[test]
+fn a_dangling_link_that_a_call_leaves_behind_does_not_stop_the_next() {
+    for (name, above) in [
+        ("mise.toml", ""),
+        ("sub/.envrc", "sub"),
+        ("x.code-workspace", ""),
+        (".git/modules", ""),
+        (".git/worktrees", ""),
+        ("sub/.git", "sub"),
+    ] {
+        let host = Host::new();
+        let script = format!("mkdir -p ./{above}; ln -s nowhere {name} && echo made");
+        host.sh(&script).done();
+        let next = host.sh("echo fine > next");
+        assert_eq!(next.code, 0, "{name}: {next:#?}");
+        assert_eq!(host.read("next").as_deref(), Some("fine\n"), "{name}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     os::fd::{AsFd, OwnedFd},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
@@ -121,4 +121,72 @@ fn the_persons_terminal_is_as_it_was_afterwards() {
     let fresh = openpty(None, None).unwrap();
     let fresh = tcgetattr(fresh.slave.as_fd()).unwrap();
     assert_eq!((after.local_flags, after.input_flags, after.output_flags), (fresh.local_flags, fresh.input_flags, fresh.output_flags));
+}
+
+#[test]
+fn the_persons_terminal_gets_in_with_no_mix_of_streams() {
+    let script = "for fd in 0 1 2; do test -t $fd && echo \"terminal at $fd\"; readlink /proc/self/fd/$fd; done; stty -echo <&2; read line; echo \"got $line\"";
+    for terminals in [[true, false, false], [false, true, false], [false, false, true], [true, false, true], [false, true, true]] {
+        let host = Host::new();
+        let pair = openpty(None, None).unwrap();
+        let before = tcgetattr(pair.slave.as_fd()).unwrap();
+        let (input, mut typed) = std::io::pipe().unwrap();
+        let (mut seen, output) = std::io::pipe().unwrap();
+        let mut command = host.sandbox(&["sh", "-c", script]);
+        let end = || Stdio::from(pair.slave.try_clone().unwrap());
+        let piped = || Stdio::from(output.try_clone().unwrap());
+        command.stdin(if terminals[0] { end() } else { Stdio::from(input) });
+        command.stdout(if terminals[1] { end() } else { piped() });
+        command.stderr(if terminals[2] { end() } else { piped() });
+        // What is read below ends when the command's own copies are closed.
+        drop(output);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let mut master = std::fs::File::from(pair.master);
+        if terminals[0] {
+            master.write_all(b"hello\n").unwrap()
+        } else {
+            typed.write_all(b"hello\n").unwrap()
+        }
+        drop(typed);
+        let shown = Arc::new(Mutex::new(String::new()));
+        let mut reader = master.try_clone().unwrap();
+        let into = Arc::clone(&shown);
+        thread::spawn(move || {
+            let mut bytes = [0; 1024];
+            while let Ok(length @ 1..) = reader.read(&mut bytes) {
+                into.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
+            }
+        });
+        let mut piped = String::new();
+        if !(terminals[1] && terminals[2]) {
+            seen.read_to_string(&mut piped).unwrap();
+        }
+        assert!(child.wait().unwrap().code().is_some());
+        let all = || format!("{piped}{}", shown.lock().unwrap());
+        assert!(eventually(|| all().contains("got hello")), "{terminals:?}: {}", all());
+        assert!(!all().contains("terminal at") && !all().contains("/dev/pts"), "{terminals:?}: {}", all());
+        let after = tcgetattr(pair.slave.as_fd()).unwrap();
+        assert_eq!(after.local_flags, before.local_flags, "{terminals:?}");
+    }
+}
+
+#[test]
+fn a_paste_arrives_whole() {
+    let host = Host::new();
+    let mut screen = Screen::start(host.sandbox(&["sh", "-c", "stty raw -echo; echo ready; head -c 3000 > pasted; echo done"]));
+    screen.shows("ready");
+    screen.master.write_all(&[b'x'; 3000]).unwrap();
+    screen.shows("done");
+    assert_eq!(screen.code(), 0);
+    assert_eq!(host.read("pasted").map(|text| text.len()), Some(3000));
+}
+
+#[test]
+fn a_person_at_a_terminal_is_not_ended_by_the_limit_on_time() {
+    let host = Host::new();
+    let policy = host.policy("short", "[limits]\nwall = \"1s\"\n");
+    let mut screen = Screen::start(host.sandbox_under(&policy, &["sh", "-c", "sleep 2; echo still here"]));
+    screen.shows("still here");
+    assert_eq!(screen.code(), 0);
 }

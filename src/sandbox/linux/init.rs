@@ -109,7 +109,9 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
                 sys::drop_capabilities().map_err(|error| Failure::system("drop all capabilities", &error))?;
             }
             let wall = launch.wall_ms.map_or(plan.wall(), |limit| plan.wall().min(Duration::from_millis(limit)));
-            let exit = Supervisor { program, private, socket, alive: &alive, terminal, deadline: Instant::now() + wall }.watch(&mask)?;
+            // A person who sits at the sandbox's terminal ends it when they are done; the model's calls never have one.
+            let deadline = launch.terminal.is_none().then(|| Instant::now() + wall);
+            let exit = Supervisor { program, private, socket, alive: &alive, terminal, deadline }.watch(&mask)?;
             let _ = send(socket.as_fd(), &FromSandbox::Exited(exit), &[]);
             Ok(())
         }
@@ -163,7 +165,7 @@ struct Supervisor<'a> {
     socket: &'a OwnedFd,
     alive: &'a OwnedFd,
     terminal: Option<OwnedFd>,
-    deadline: Instant,
+    deadline: Option<Instant>,
 }
 
 impl Supervisor<'_> {
@@ -182,8 +184,10 @@ impl Supervisor<'_> {
         let mut status = None;
         let mut ended_by = None;
         while status.is_none() {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::from(u16::MAX));
+            let timeout = self.deadline.map_or(PollTimeout::NONE, |deadline| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::from(u16::MAX))
+            });
             let mut sources = [
                 PollFd::new(children.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
@@ -210,7 +214,7 @@ impl Supervisor<'_> {
                 ended_by = Some(EndedBy::ViewChanged);
                 break;
             }
-            if Instant::now() >= self.deadline {
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 ended_by = Some(EndedBy::Wall);
                 break;
             }

@@ -242,7 +242,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// Cleans up after launchers that were killed, for every workspace that nobody works in. Called at a launcher's start.
+/// Cleans up after launchers that were killed, if nobody works in this workspace now. Called when a plan is registered.
 pub fn clean_abandoned(journals: &Path, workspace: &Path) {
     let digest = Sha256::digest(workspace.as_os_str().as_encoded_bytes());
     let name = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>();

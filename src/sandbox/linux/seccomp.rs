@@ -242,7 +242,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_vhangup,
     442, // mount_setattr, where libc has no name for it
     467, // open_tree_attr (Linux 6.15)
-    469, // file_setattr (Linux 6.17): chattr(1) by another door
+    469, // file_setattr (Linux 6.17)
 ];
 
 #[cfg(target_arch = "x86_64")]

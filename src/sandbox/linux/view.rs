@@ -131,6 +131,11 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<Link>), Failure> {
     for root in roots {
         let metadata = match fs::symlink_metadata(&root.source) {
             Ok(metadata) => metadata,
+            Err(error) if root.required && error.kind() == io::ErrorKind::NotFound => {
+                return Err(Failure::system(step, &error)
+                    .about(&root.source)
+                    .with_remedy("The policy names it: make it, or take it out of the policy"));
+            }
             Err(error) if root.required => return Err(Failure::system(step, &error).about(&root.source)),
             Err(_) => continue,
         };
@@ -407,7 +412,8 @@ impl Covers<'_> {
                 }
                 let real = match fs::canonicalize(&current) {
                     Ok(real) => real,
-                    Err(_) if cover == Cover::Deny || !self.could_be_made(&current) => return Ok(()),
+                    // Where absence passes, a link to nothing is an absence too; the link itself is covered.
+                    Err(_) if cover == Cover::Deny || absent == Absent::Passes || !self.could_be_made(&current) => return Ok(()),
                     // What a dangling link points to could be made, and the link would then lead there.
                     Err(error) => {
                         return Err(Failure::system(step, &error)
