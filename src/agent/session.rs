@@ -66,8 +66,14 @@ impl Session {
         };
         gate.log().append(started)?;
         let model = endpoint.model.clone();
-        let client = Client::new(endpoint)?;
-        let prefix = read_prefix(&gate).await?;
+        let assembled = async { Ok((Client::new(endpoint)?, read_prefix(&gate).await?)) }.await;
+        let (client, prefix) = match assembled {
+            Ok(both) => both,
+            Err(error) => {
+                gate.log().append(Record::SessionEnd)?;
+                return Err(error);
+            }
+        };
         let (head, conversation) = prefix.begin(&model, id);
         Ok(Self { id: id.to_owned(), client, gate, head: head.encode(), conversation, requests: 0, turn: TurnSummary::default() })
     }

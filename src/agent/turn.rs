@@ -134,11 +134,13 @@ async fn respond(session: &mut Session, observer: &mut dyn Observer) -> Result<R
                 while let Ok(what) = progress.try_recv() {
                     take(what, &mut items, &mut calls, &mut answer, observer)?;
                 }
-                replied = Some(result?);
+                replied = Some(result);
             }
         }
     }
     let Some(reply) = replied else { unreachable!("the loop above ends only with a reply") };
+    // Only now: what had been started has its outcome on record.
+    let reply = reply?;
     let outputs = calls.outputs();
     for item in &items {
         session.conversation.push_raw(&item.raw);

@@ -149,7 +149,8 @@ impl Explainer {
         let list = if write { "write" } else { "read" };
         let grant = match because.kind {
             Reason::NotCovered => {
-                Some(format!("add \"{}\" to {list} under [filesystem] in a policy of your own", self.named(&nearest(path, write))))
+                let folder = if write { " (its folder, if it is new)" } else { "" };
+                Some(format!("add \"{named}\"{folder} to {list} under [filesystem] in a policy of your own"))
             }
             // What denies and protects adds up along `extends`, so that no child can take it back.
             Reason::Denied | Reason::Protected => because.rule.as_ref().map(|rule| {
@@ -193,11 +194,6 @@ impl Explainer {
         }
         normal
     }
-}
-
-/// What a policy would have to name: for a read the path itself, for a write the folder, which must exist to be granted.
-fn nearest(path: &Path, write: bool) -> PathBuf {
-    if write { path.parent().unwrap_or(path).to_path_buf() } else { path.to_path_buf() }
 }
 
 /// The words of a text that could be paths: those with a slash, or a dot in front.
