@@ -125,10 +125,17 @@ impl Relays {
     /// Passes on what was typed, as far as the program takes it.
     fn type_on(&mut self) {
         let Some(pipe) = &self.input else { return };
-        let room = |fd: BorrowedFd<'_>| poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
-        self.full = !room(pipe.as_fd());
-        // A pipe that has room takes this much without waiting (PIPE_BUF, pipe(7)).
-        if !self.full && !type_into(pipe, 4096) {
+        let mut room = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
+        let _ = poll(&mut room, PollTimeout::ZERO);
+        let state = room[0].revents().unwrap_or(PollFlags::empty());
+        if state.contains(PollFlags::POLLERR) {
+            // The program has closed its end.
+            self.input = None;
+        } else if self.full || !state.contains(PollFlags::POLLOUT) {
+            // With room again, whether there is anything to read is for the next look to say.
+            self.full = !state.contains(PollFlags::POLLOUT);
+        } else if !type_into(pipe, 4096) {
+            // A pipe that has room takes that much without waiting (PIPE_BUF, pipe(7)).
             self.input = None;
         }
     }
@@ -164,12 +171,14 @@ fn relay(call: &Call, signals: &SignalFd, mut relays: Relays) -> Result<Exit, La
         let reads = |fd: Option<BorrowedFd<'_>>| fd.map_or(PollFlags::empty(), |_| PollFlags::POLLIN);
         let [master, out, err] = [&terminal, &relays.outputs[0], &relays.outputs[1]].map(|fd| fd.as_ref().map(AsFd::as_fd));
         let listens = (terminal.is_some() && typing) || (relays.input.is_some() && !relays.full);
+        let idle = call.as_fd();
         let (input, wanted) = match &relays.input {
             // Nothing more is read from the person until the program has taken what it was given.
             Some(pipe) if relays.full => (pipe.as_fd(), PollFlags::POLLOUT),
-            _ => (stdin.as_fd(), if listens { PollFlags::POLLIN } else { PollFlags::empty() }),
+            _ if listens => (stdin.as_fd(), PollFlags::POLLIN),
+            // Not even its end is asked for, which would be told again and again.
+            _ => (idle, PollFlags::empty()),
         };
-        let idle = call.as_fd();
         let mut sources = [
             PollFd::new(call.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),

@@ -114,3 +114,20 @@ fn a_policys_reading_alone_leaves_the_workspace_as_it_was() {
     assert_eq!(ended.stdout, "one\n", "{ended:#?}");
     assert_same(&host.tree(), &before, "");
 }
+
+#[test]
+fn an_input_that_has_ended_is_not_looked_at_again_and_again() {
+    let host = Host::new();
+    let mut command = host.sandbox(&["sleep", "1"]);
+    let (input, end) = std::io::pipe().unwrap();
+    drop(end);
+    command.stdin(input);
+    let running = command.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let text = fs::read_to_string(format!("/proc/{}/stat", running.id())).unwrap();
+    // utime and stime, in ticks of 10 ms (proc_pid_stat(5)): a busy wait would have taken tens of them.
+    let fields: Vec<u64> = text.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|n| n.parse().unwrap()).collect();
+    let mut running = running;
+    assert!(running.wait().unwrap().success());
+    assert!(fields.iter().sum::<u64>() < 30, "{fields:?}");
+}
