@@ -12,6 +12,7 @@
 //! | [`audit`] | the log |
 //! | [`approval`] | what a person has to decide |
 //! | [`model`] | the Responses wire, its stream, retries, the scripted model |
+//! | [`selftest`] | published escapes, each as an attempt that runs inside a sandbox and a check outside of it |
 //! | [`sandbox`] | plan, launcher, and the ritual that a sandbox goes through; the crate's only `unsafe` |
 //! | [`worker`] | the file tools' code, which runs inside a sandbox |
 //! | [`policy`] | policy files, the compiled policy, decisions, prose for the prompt: pure data |
@@ -25,6 +26,8 @@ pub mod cli;
 pub mod model;
 pub mod policy;
 pub mod sandbox;
+#[cfg(target_os = "linux")]
+pub mod selftest;
 pub mod tools;
 pub mod ui;
 pub mod worker;

@@ -42,6 +42,7 @@ fn layers() -> Vec<Test> {
         without_any_layer_all_of_this_is_possible
         landlock_alone_keeps_a_call_to_what_is_granted
         landlock_says_what_it_was_built_for
+        each_older_abi_is_applied_as_far_as_it_goes
         seccomp_alone_refuses_what_no_program_needs
         seccomp_alone_lets_ordinary_programs_run
         namespaces_alone_hide_processes_files_and_the_network
@@ -64,6 +65,7 @@ fn answers() -> Vec<Test> {
         no_flag_makes_a_namespace
         socket_families_are_those_of_the_network_mode
         nothing_types_into_a_terminal
+        no_personality_weakens_what_it_starts
         no_file_gets_a_set_id_bit_and_no_device_is_made
     )
 }

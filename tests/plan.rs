@@ -22,6 +22,7 @@ fn session() -> Session {
         ("BASH_ENV", "/work/evil.sh"),
     ];
     Session {
+        linked: None,
         workspace: "/work".into(),
         home: "/home/me".into(),
         private: "/private".into(),
@@ -118,13 +119,11 @@ fn a_plan_is_a_function_of_policy_and_session_alone() {
 
 #[test]
 fn a_mode_that_is_not_built_is_refused_with_its_line() {
-    for mode in ["loopback", "allowlist"] {
-        let text = format!("schema = 1\nname = \"c\"\nextends = \"workspace-write\"\n[network]\nmode = \"{mode}\"\n");
-        let error = Plan::new(&layered(&text, "schema = 1\nname = \"p\"\n"), &session()).unwrap_err();
-        let text = error.to_string();
-        assert!(matches!(error, PlanError::NetworkMode { .. }), "{text}");
-        assert!(text.contains("chosen.toml:5") && text.contains("not built yet"), "{text}");
-    }
+    let text = "schema = 1\nname = \"c\"\nextends = \"networked\"\n[network]\nmode = \"allowlist\"\n";
+    let error = Plan::new(&layered(text, "schema = 1\nname = \"p\"\n"), &session()).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, PlanError::NetworkMode { .. }), "{text}");
+    assert!(text.contains("chosen.toml:5") && text.contains("not built yet"), "{text}");
 }
 
 #[test]

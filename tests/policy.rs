@@ -261,8 +261,37 @@ fn no_preset_inherits_a_variable_that_holds_a_secret_or_changes_what_programs_lo
 fn groups_expand_and_remember_where_they_were_used() {
     assert_eq!(
         groups().unwrap().iter().map(|group| group.name.as_str()).collect::<Vec<_>>(),
-        ["agent-config", "credentials", "editor-exec", "git-exec", "home", "secret-files", "system", "tmp", "toolchains", "workspace"]
+        [
+            "agent-config",
+            "c",
+            "caches",
+            "credentials",
+            "editor-exec",
+            "git-exec",
+            "go",
+            "home",
+            "java",
+            "node",
+            "python",
+            "rust",
+            "secret-files",
+            "system",
+            "tmp",
+            "toolchains",
+            "workspace",
+        ]
     );
+    let places = |name: &str| -> BTreeSet<Place> {
+        let group = groups().unwrap().iter().find(|group| group.name == name).unwrap();
+        group.rules.iter().map(|rule| rule.place.clone()).collect()
+    };
+    for bundle in ["c", "go", "java", "node", "python", "rust"] {
+        assert!(places(bundle).is_subset(&places("toolchains")), "@toolchains lacks some of @{bundle}");
+    }
+    for cache in places("caches") {
+        let below = |place: &Place| matches!((place, &cache), (Place::Home(above), Place::Home(below)) if below.starts_with(above));
+        assert!(places("toolchains").iter().any(below), "{cache} is in no bundle");
+    }
     let policy = policy("filesystem.deny = [\n\"@credentials\",\n]");
     let ssh = policy.filesystem.deny.iter().find(|rule| rule.place == Place::Home(".ssh".into())).unwrap();
     assert_eq!(ssh.origin.to_string(), "p.toml:4 (@credentials)");
@@ -332,7 +361,8 @@ fn the_everyday_policy_judges_as_a_person_would_expect() {
         ("/home/ann/.ssh/id_ed25519", Read, Denied),
         ("/home/ann/.sshx", Read, Allowed),
         ("/home/ann/.cargo/registry/x", Read, Allowed),
-        ("/home/ann/.cargo/registry/x", Write, NotCovered),
+        ("/home/ann/.cargo/registry/x", Write, Allowed), // a private copy
+        ("/home/ann/.cargo/bin/x", Write, NotCovered),
         ("/home/ann/.cargo/credentials.toml", Read, Denied),
         ("/home/ann/.cache/x", Write, Allowed),
         ("/home/bob/x", Read, NotCovered),
@@ -495,7 +525,8 @@ fn a_child_replaces_its_parents_lists_and_adds_to_what_takes_away() {
     assert_eq!(child.limits, parent.limits);
     assert_eq!(child.sources.len(), 3);
     let merged = policy("extends = \"ci\"\nenvironment.set = { A = \"1\" }").environment.set;
-    assert_eq!(merged.into_iter().collect::<Vec<_>>(), [("A".to_owned(), "1".to_owned()), ("CI".to_owned(), "true".to_owned())]);
+    assert_eq!((merged["A"].as_str(), merged["CI"].as_str()), ("1", "true"));
+    assert_eq!(merged.len(), preset("ci").unwrap().environment.set.len() + 1);
 }
 
 #[test]
@@ -678,6 +709,7 @@ fn the_fingerprint_counts_meaning_and_nothing_else() {
         "limits.processes = 65",
         "limits.open_files = 17",
         "limits.file_size = \"5KiB\"",
+        "limits.disk = \"5MiB\"",
         "limits.output = \"2KiB\"",
         "approval.ask = \"never\"",
         "enforcement.require = [\"landlock\"]",
@@ -709,7 +741,7 @@ fn the_model_is_told_each_preset_briefly_and_the_same_each_time() {
     for (name, _) in presets() {
         let policy = preset(name).unwrap();
         let text = render(&policy);
-        assert!(text.len() < 3000, "{name}: {} bytes\n{text}", text.len());
+        assert!(text.len() < 4000, "{name}: {} bytes\n{text}", text.len());
         assert_eq!(text, render(&preset(name).unwrap()));
         assert!(text.ends_with(&format!("Policy: {name}, fingerprint sha256:{}\n", policy.fingerprint())));
         let kinds: Vec<ClaimKind> = claims(&policy).iter().map(|claim| claim.kind).collect();
@@ -722,9 +754,9 @@ fn the_model_is_told_each_preset_briefly_and_the_same_each_time() {
 fn the_model_is_told_the_everyday_policy_in_these_words() {
     let text = render(&preset("workspace-write").unwrap());
     for sentence in [
-        "- Readable: the workspace, @system (/usr, /bin, /sbin and 10 more), @toolchains (~/.asdf, ~/.bun/bin, ~/.cargo/bin and 27 more).\n",
+        "- Readable: the workspace, @system (/usr, /bin, /sbin and 12 more), @toolchains (~/.cargo/bin, ~/.cargo/config.toml, ~/.cargo/env and 46 more).\n",
         "- Writable, and readable too: the private /tmp, the private ~, the workspace. No other file or folder is writable, but for a /dev/shm of each call's own and devices such as /dev/null.\n",
-        "- There is no network, not even a loopback; of the host's unix sockets, those in a readable folder can be reached.\n",
+        "- There is no network but a loopback of each call's own; of the host's unix sockets, those in a readable folder outside the workspace can be reached.\n",
         "- A call ends after 10m.\n",
         "- A person is asked before, and where none can be asked it is refused: `cargo publish`, `git clean`, `git push`, `git reset --hard`, `npm publish`. Never run: `sudo`.\n",
     ] {
@@ -868,7 +900,7 @@ fn at_most(after: &Policy, before: &Policy) {
     );
     let (a, b) = (&after.limits, &before.limits);
     assert!(a.wall <= b.wall && a.memory <= b.memory && a.processes <= b.processes && a.open_files <= b.open_files);
-    assert!(a.file_size <= b.file_size && a.output <= b.output);
+    assert!(a.file_size <= b.file_size && a.output <= b.output && a.disk <= b.disk);
 }
 
 proptest! {

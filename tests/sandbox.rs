@@ -17,6 +17,12 @@ mod concurrent;
 mod files;
 #[path = "sandbox/git.rs"]
 mod git;
+#[path = "sandbox/grants.rs"]
+mod grants;
+#[path = "sandbox/host.rs"]
+mod host;
+#[path = "sandbox/limits.rs"]
+mod limits;
 #[path = "sandbox/network.rs"]
 mod network;
 #[path = "sandbox/processes.rs"]
@@ -27,5 +33,9 @@ mod protected;
 mod relay;
 #[path = "sandbox/surface.rs"]
 mod surface;
+#[path = "sandbox/sweep.rs"]
+mod sweep;
 #[path = "sandbox/terminal.rs"]
 mod terminal;
+#[path = "sandbox/worktrees.rs"]
+mod worktrees;

@@ -107,6 +107,7 @@ mod tests {
             decision: "allow".to_owned(),
             decided_by: "policy".to_owned(),
             rule: None,
+            opaque: None,
         })
         .unwrap();
         let text = std::fs::read_to_string(log.path()).unwrap();

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::Applied;
+use crate::sandbox::{Applied, RefusedCall};
 
 /// The version of the schema that this program writes.
 pub const SCHEMA: u32 = 1;
@@ -68,6 +68,9 @@ pub enum Event {
         /// The rule that decided, as file and line, or the reason.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         rule: Option<String>,
+        /// What of a shell command is not plainly understood, so that rules were only looked for among its words.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        opaque: Option<String>,
     },
     /// What came of a call.
     CallOutcome {
@@ -90,6 +93,9 @@ pub enum Event {
         applied: Option<Applied>,
         /// What was refused on the way.
         denials: Vec<Denial>,
+        /// Every system call that the filter refused, also those that programs try and do without.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        refused_calls: Vec<RefusedCall>,
     },
     /// A turn ended.
     TurnEnd {
@@ -127,15 +133,16 @@ pub enum CallStatus {
 /// A refusal by the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Denial {
-    /// What was refused: a path, or `network`.
+    /// What was refused: a path, `network`, or a system call.
     pub resource: String,
-    /// `read`, `write` or `connect`.
+    /// `read`, `write`, `connect` or `call`.
     pub access: String,
-    /// The layer that refused: `mounts`, `landlock`, `seccomp`, `network namespace`.
+    /// The layer that refused, in words: the mount namespace, Landlock, seccomp, the network namespace, the sweep.
     pub layer: String,
     /// The rule: policy file and line.
     pub rule: String,
-    /// `kernel` where the kernel reported this very access, `inferred` where it follows from the policy and the program's words.
+    /// `kernel` where the kernel reported this very access, `observed` where its effect was found and undone, `inferred` where it follows
+    /// from the policy and the program's words.
     pub certainty: String,
     /// The smallest change of policy that would have allowed it; none where no policy can.
     #[serde(skip_serializing_if = "Option::is_none", default)]

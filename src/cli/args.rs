@@ -52,6 +52,10 @@ pub(super) enum Command {
     /// Show what the model is told before a person says anything, or its hash.
     #[command(subcommand)]
     Prompt(PromptCommand),
+    /// Try every published escape on this machine, under a policy.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = super::selftest::EXAMPLES)]
+    Selftest(super::selftest::Arguments),
     /// Watch the real loop work on a small project: no key, no network, a scripted model.
     Demo,
 }

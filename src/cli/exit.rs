@@ -64,7 +64,7 @@ impl From<Exit> for ExitCode {
 pub const TABLE: &str = "\
 Exit codes:
   0    done
-  1    tried and not achieved
+  1    tried and not achieved (`selftest`: something got out)
   2    the command line makes no sense, or names what does not exist
   3    an error in a policy, or one that cannot be used for this workspace
   4    the host cannot enforce what the policy requires

@@ -10,6 +10,8 @@ mod policy;
 mod prompt;
 mod resolve;
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod selftest;
 mod show;
 
 use std::{fmt::Display, io::Write, process::ExitCode};
@@ -45,6 +47,8 @@ fn run(arguments: Arguments) -> Exit {
         Command::Sandbox { common, command } => sandbox::run(common.workspace.as_deref(), common.policy.as_deref(), &command),
         Command::Prompt(PromptCommand::Show(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), false),
         Command::Prompt(PromptCommand::Hash(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), true),
+        #[cfg(target_os = "linux")]
+        Command::Selftest(arguments) => selftest::run(&arguments),
         Command::Demo => demo::run(),
     }
 }

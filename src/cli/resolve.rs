@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     policy::{self, Policy, PolicyError, Problem},
-    sandbox::{Plan, PlanError, Session, plan::PRIVATE_PREFIX},
+    sandbox::{self, Plan, PlanError, Session, private},
 };
 
 use super::exit::Exit;
@@ -24,6 +24,12 @@ pub enum ResolveError {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// The current folder is the home folder, and no workspace was named.
+    #[error("{home} is your home folder: everything in it would be the workspace; go to a project's folder, or name one with --workspace", home = home.display())]
+    HomeAsWorkspace {
+        /// The home folder.
+        home: PathBuf,
     },
     /// The state folder cannot be made.
     #[error("the state folder {path} cannot be made: {source}; PORTCULLIS_HOME can name another", path = path.display())]
@@ -53,7 +59,7 @@ impl ResolveError {
     /// The exit code for it.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Workspace { .. } => Exit::Usage,
+            Self::Workspace { .. } | Self::HomeAsWorkspace { .. } => Exit::Usage,
             Self::State { .. } | Self::Private { .. } => Exit::Output,
             // Nothing is wrong with a policy that was never found.
             Self::Policy(error) if error.mark.is_none() && matches!(error.problem, Problem::UnknownPreset(_)) => Exit::Usage,
@@ -130,12 +136,16 @@ pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders
     let state = make_state(&folders.state)?;
     let temporary = std::env::temp_dir();
     let private_error = |source| ResolveError::Private { path: temporary.clone(), source };
-    let private = tempfile::Builder::new().prefix(PRIVATE_PREFIX).tempdir().map_err(private_error)?;
+    let private = private::make().map_err(private_error)?;
     let root = fs::canonicalize(private.path()).map_err(private_error)?;
-    for folder in ["tmp", "home", "outputs"] {
-        fs::create_dir(root.join(folder)).map_err(private_error)?;
-    }
-    let session = Session { workspace, home: folders.home.clone(), private: root, state, environment: folders.environment.clone() };
+    let session = Session {
+        linked: sandbox::linked_repository(&workspace),
+        workspace,
+        home: folders.home.clone(),
+        private: root,
+        state,
+        environment: folders.environment.clone(),
+    };
     let plan = Plan::new(&policy, &session)?;
     Ok(Resolved { policy, plan, session, cwd, _private: private })
 }
@@ -160,6 +170,10 @@ pub fn find_workspace(named: Option<&Path>, home: &Path) -> Result<(PathBuf, Pat
     }
     if named.is_some() {
         return Ok((folder.clone(), folder));
+    }
+    // Everything of the person's would be the call's to change.
+    if folder == home {
+        return Err(ResolveError::HomeAsWorkspace { home: folder });
     }
     Ok((repository_around(&folder, home).unwrap_or_else(|| folder.clone()), folder))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -22,7 +22,8 @@ use crate::sandbox::{
     message::{Launch, MessageError},
     sys,
 };
-use crate::tools::gate::VIEW_CHANGED;
+use crate::tools::{denial, gate::VIEW_CHANGED};
+use crate::ui::sanitize::visible_line;
 
 /// Runs `command` and returns the code to end with.
 pub fn run(workspace: Option<&Path>, policy: Option<&str>, command: &[String]) -> Exit {
@@ -76,15 +77,16 @@ fn launch(resolved: &resolve::Resolved, command: &[String]) -> Result<Exit, Laun
     )?;
     drop(streams);
     let _raw = if interactive { RawMode::enter(stdin.as_fd()) } else { None };
-    relay(&call, &signals, relays)
+    relay(&call, &signals, relays, &resolved.session.workspace)
 }
 
 fn os_error(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// Pipes in the place of the person's terminal, where it is one of the standard streams and the sandbox gets no terminal of its own. The
-/// person's terminal itself never gets in: a program could read what is typed there, and change its settings.
+/// Pipes in the place of the person's terminal, files and sockets, where they are among the standard streams. They never get in themselves: a
+/// program could read what is typed at the terminal and change its settings, or change mode, times and content of a file that was opened
+/// for another purpose.
 #[derive(Default)]
 struct Relays {
     /// What is typed goes here. `None` once there is no more.
@@ -101,7 +103,7 @@ impl Relays {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let inner = if interactive {
             std::fs::File::open("/dev/null")?.into()
-        } else if stdin.is_terminal() {
+        } else if !may_enter(stdin.as_fd()) {
             let (reader, writer) = io::pipe()?;
             self.input = Some(writer.into());
             reader.into()
@@ -111,7 +113,7 @@ impl Relays {
         let mut output = |terminal: bool, own: BorrowedFd<'_>, place: usize| -> io::Result<OwnedFd> {
             if terminal && interactive {
                 Ok(std::fs::File::open("/dev/null")?.into())
-            } else if terminal {
+            } else if !may_enter(own) {
                 let (reader, writer) = io::pipe()?;
                 self.outputs[place] = Some(reader.into());
                 Ok(writer.into())
@@ -151,6 +153,12 @@ impl Relays {
     }
 }
 
+/// Whether a stream may be handed to the sandbox as it is: a pipe without a name, and `/dev/null`.
+fn may_enter(stream: BorrowedFd<'_>) -> bool {
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd()));
+    link.is_ok_and(|link| link == Path::new("/dev/null") || link.as_os_str().as_encoded_bytes().starts_with(b"pipe:["))
+}
+
 const FORWARDED: [Signal; 7] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGWINCH];
 
@@ -162,7 +170,7 @@ fn watch_signals() -> Result<SignalFd, Errno> {
 }
 
 /// Passes bytes and signals until the sandbox is gone and cleaned up after.
-fn relay(call: &Call, signals: &SignalFd, mut relays: Relays) -> Result<Exit, LaunchError> {
+fn relay(call: &Call, signals: &SignalFd, mut relays: Relays, workspace: &Path) -> Result<Exit, LaunchError> {
     let (stdin, mut stdout) = (io::stdin(), io::stdout());
     let mut terminal: Option<OwnedFd> = None;
     let mut result: Option<Result<Exit, LaunchError>> = None;
@@ -211,7 +219,7 @@ fn relay(call: &Call, signals: &SignalFd, mut relays: Relays) -> Result<Exit, La
         if spoken {
             match call.next() {
                 Ok((FromSandbox::Terminal, master)) => terminal = master,
-                Ok((FromSandbox::Started(_), _)) => {}
+                Ok((FromSandbox::Started(_) | FromSandbox::Listener, _)) => {}
                 Ok((FromSandbox::Failed { step, reason, errno }, _)) => {
                     result = Some(Err(LaunchError::Refused { step, reason, errno }));
                 }
@@ -223,9 +231,34 @@ fn relay(call: &Call, signals: &SignalFd, mut relays: Relays) -> Result<Exit, La
                             relays.show(place);
                         }
                     }
+                    for undone in &exit.undone {
+                        report(&format!("at the end of the command: {}", visible_line(&undone.sentence(workspace))));
+                    }
+                    if exit.shell_code() != 0 {
+                        for call in exit.refused.iter().filter(|call| denial::explains(call)) {
+                            report(&format!("while the command ran, the system call filter refused {}", call.sentence()));
+                        }
+                    }
+                    if exit.undone_more > 0 {
+                        report(&format!("at the end of the command: and {} more such things", exit.undone_more));
+                    }
                     result.get_or_insert(Ok(match (exit.ended_by, exit.code, exit.signal) {
                         (Some(EndedBy::Wall), ..) => {
                             report(&"the policy's limit on time ([limits] wall) ended the command");
+                            Exit::Limit
+                        }
+                        (Some(EndedBy::Memory), ..) => {
+                            report(&"the policy's limit on memory ([limits] memory) ended the command");
+                            Exit::Limit
+                        }
+                        (Some(EndedBy::HostMemory), ..) => {
+                            report(
+                                &"the machine ran out of memory for the command, below the policy's limit ([limits] memory), and ended it",
+                            );
+                            Exit::Limit
+                        }
+                        (Some(EndedBy::Disk), ..) => {
+                            report(&"the policy's limit on disk space ([limits] disk) ended the command");
                             Exit::Limit
                         }
                         (Some(EndedBy::ViewChanged), ..) => {
@@ -306,6 +339,6 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSADRAIN, &self.0);
+        let _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSAFLUSH, &self.0);
     }
 }

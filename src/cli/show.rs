@@ -116,9 +116,10 @@ fn limits(policy: &Policy) -> Table {
     let limits = &policy.limits;
     let mut table = Table::new(2);
     table.row(["wall".into(), units::show_duration(limits.wall).into(), "of wall-clock time".into()]);
-    table.row(["memory".into(), units::show_size(limits.memory).into(), "of private memory for each process".into()]);
+    table.row(["memory".into(), units::show_size(limits.memory).into(), "of memory for each call".into()]);
     table.row(["processes".into(), limits.processes.to_string().into(), "processes and threads".into()]);
     table.row(["open_files".into(), limits.open_files.to_string().into(), "open descriptors of each process".into()]);
+    table.row(["disk".into(), units::show_size(limits.disk).into(), "of disk space for each call".into()]);
     table.row(["file_size".into(), units::show_size(limits.file_size).into(), "in each file that is written".into()]);
     table.row(["output".into(), units::show_size(limits.output).into(), "of output are kept".into()]);
     table

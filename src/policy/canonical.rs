@@ -49,6 +49,7 @@ impl Policy {
             ("processes", limits.processes),
             ("open_files", limits.open_files),
             ("file_size", limits.file_size),
+            ("disk", limits.disk),
             ("output", limits.output),
         ] {
             lines.insert(format!("limits.{name} {value}"));

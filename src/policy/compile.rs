@@ -254,6 +254,7 @@ impl Reader<'_> {
             processes: limits.processes.as_ref().map(|v| self.count("processes", v, 1..=65_536)).transpose()?,
             open_files: limits.open_files.as_ref().map(|v| self.count("open_files", v, 16..=1_048_576)).transpose()?,
             file_size: limits.file_size.as_ref().map(|v| self.size("file_size", v, 4 << 10..=u64::MAX)).transpose()?,
+            disk: limits.disk.as_ref().map(|v| self.size("disk", v, 1 << 20..=u64::MAX)).transpose()?,
             output: limits.output.as_ref().map(|v| self.size("output", v, 1 << 10..=64 << 20)).transpose()?,
         })
     }

@@ -85,6 +85,7 @@ pub(super) struct LimitsShape {
     pub(super) processes: Option<Spanned<toml::Value>>,
     pub(super) open_files: Option<Spanned<toml::Value>>,
     pub(super) file_size: Option<Spanned<toml::Value>>,
+    pub(super) disk: Option<Spanned<toml::Value>>,
     pub(super) output: Option<Spanned<toml::Value>>,
 }
 

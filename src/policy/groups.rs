@@ -44,6 +44,9 @@ struct GroupsFile {
 #[serde(deny_unknown_fields)]
 struct GroupShape {
     why: String,
+    /// Groups whose places belong to this one as well. They have none themselves that they include.
+    #[serde(default)]
+    include: Vec<String>,
     paths: Vec<Spanned<String>>,
 }
 
@@ -73,16 +76,17 @@ fn parse(source: &Source) -> Result<Vec<Group>, PolicyError> {
         return Err(PolicyError::whole(FILE, Problem::Schema(file.schema), None));
     }
     let mut groups = Vec::with_capacity(file.group.len() + SPECIAL.len());
-    for (name, shape) in file.group {
+    for (name, shape) in &file.group {
+        let included = shape.include.iter().filter_map(|name| file.group.get(name)).flat_map(|shape| &shape.paths);
         let mut rules = Vec::with_capacity(shape.paths.len());
-        for path in &shape.paths {
+        for path in included.chain(&shape.paths) {
             let place = place::parse(path.get_ref()).map_err(|fault| source.error(&path.span(), fault.problem, fault.hint))?;
             rules.push(PathRule {
                 place,
                 origin: Origin { file: FILE.to_owned(), line: source.line(path.span().start), group: Some(name.clone()) },
             });
         }
-        groups.push(Group { name, why: shape.why, rules });
+        groups.push(Group { name: name.clone(), why: shape.why.clone(), rules });
     }
     for (name, why) in SPECIAL {
         let place = match name {

@@ -103,6 +103,8 @@ pub struct Judge {
     deny: Vec<Found>,
     protect: Vec<Found>,
     git: GitAccess,
+    /// Of these the private home holds copies that can be written.
+    caches: Vec<PathBuf>,
     anchors: Anchors,
 }
 
@@ -143,6 +145,13 @@ impl Judge {
             deny: find(&policy.filesystem.deny),
             protect,
             git: policy.git,
+            caches: groups::group("caches")
+                .ok()
+                .flatten()
+                .iter()
+                .flat_map(|group| &group.rules)
+                .filter_map(|rule| anchors.path(&rule.place))
+                .collect(),
             anchors: anchors.clone(),
         }
     }
@@ -191,6 +200,12 @@ impl Judge {
         if let Some(rule) = real_write.or(real_read.filter(|_| access == Access::Read)) {
             return PathVerdict::new(Reason::Allowed, Some(&rule.rule));
         }
+        if real_read.is_some()
+            && self.caches.iter().any(|cache| path.starts_with(cache))
+            && let Some(rule) = named(&self.write, &Place::PrivateHome)
+        {
+            return PathVerdict::new(Reason::Allowed, Some(&rule.rule));
+        }
         if real_read.is_some() {
             return PathVerdict::new(Reason::NotCovered, write.err().flatten().or_else(|| first(&self.write)).map(|found| &found.rule));
         }
@@ -233,9 +248,10 @@ fn matches(spot: &Spot, path: &Path, below: Option<&Path>) -> bool {
     match spot {
         Spot::Below(root) => path.starts_with(root),
         Spot::Glob(None) => true,
-        Spot::Glob(Some(glob)) => {
-            below.is_some_and(|below| below.ancestors().filter(|part| !part.as_os_str().is_empty()).any(|part| glob.is_match(part)))
-        }
+        Spot::Glob(Some(glob)) => below.is_some_and(|below| {
+            let mut parts = below.ancestors().filter(|part| !part.as_os_str().is_empty());
+            parts.any(|part| glob.is_match(part) && !place::is_in_package_folder(part))
+        }),
         Spot::Private => false,
     }
 }

@@ -115,6 +115,7 @@ fn narrow_limits(policy: &mut Policy, bound: &PartialPolicy) {
     limits.processes = ceiling.processes.map_or(limits.processes, |c| c.min(limits.processes));
     limits.open_files = ceiling.open_files.map_or(limits.open_files, |c| c.min(limits.open_files));
     limits.file_size = ceiling.file_size.map_or(limits.file_size, |c| c.min(limits.file_size));
+    limits.disk = ceiling.disk.map_or(limits.disk, |c| c.min(limits.disk));
     limits.output = ceiling.output.map_or(limits.output, |c| c.min(limits.output));
 }
 

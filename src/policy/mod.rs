@@ -20,8 +20,8 @@ pub mod place;
 pub mod prose;
 pub mod units;
 
-pub use command::{CommandVerdict, judge_command};
-pub use error::{Mark, PolicyError, Problem};
+pub use command::{CommandVerdict, Given, Reach, judge_command, reach};
+pub use error::{Mark, PolicyError, Problem, is_hidden};
 pub use groups::{Group, group, groups};
 pub use judge::{Access, Anchors, Because, Judge, PathVerdict, Reason, hides, judge_path};
 pub use load::{Search, check, load, preset, presets};

@@ -137,7 +137,7 @@ pub struct Environment {
 pub struct Limits {
     /// Wall-clock time of one call; 1 s to 24 h.
     pub wall: Duration,
-    /// Bytes of private writable memory of one process; at least 16 MiB.
+    /// Bytes of memory of all processes of a call together; at least 16 MiB.
     pub memory: u64,
     /// Processes and threads of one call; 1 to 65 536. Exact for ordinary users, up to 300 more for root.
     pub processes: u64,
@@ -145,6 +145,8 @@ pub struct Limits {
     pub open_files: u64,
     /// Bytes of the largest file that a process may write; at least 4 KiB.
     pub file_size: u64,
+    /// Bytes by which the room on a file system that a call can write to may shrink while it runs; at least 1 MiB.
+    pub disk: u64,
     /// Bytes of output kept of one call, standard output and error together; 1 KiB to 64 MiB.
     pub output: u64,
 }

@@ -11,8 +11,15 @@ use super::model::{
 };
 
 /// The limits of a policy that names none.
-pub const DEFAULT_LIMITS: Limits =
-    Limits { wall: Duration::from_secs(60), memory: 1 << 30, processes: 64, open_files: 1024, file_size: 1 << 30, output: 256 << 10 };
+pub const DEFAULT_LIMITS: Limits = Limits {
+    wall: Duration::from_secs(60),
+    memory: 1 << 30,
+    processes: 64,
+    open_files: 1024,
+    file_size: 1 << 30,
+    disk: 4 << 30,
+    output: 256 << 10,
+};
 
 /// A host rule such as `*.example.com:443`, and where it was written.
 pub type HostRule = (String, Origin);
@@ -26,6 +33,8 @@ pub struct PartialLimits {
     pub processes: Option<u64>,
     pub open_files: Option<u64>,
     pub file_size: Option<u64>,
+    /// `limits.disk`, in bytes.
+    pub disk: Option<u64>,
     pub output: Option<u64>,
 }
 
@@ -102,6 +111,7 @@ impl PartialPolicy {
                 processes: self.limits.processes.or(parent.limits.processes),
                 open_files: self.limits.open_files.or(parent.limits.open_files),
                 file_size: self.limits.file_size.or(parent.limits.file_size),
+                disk: self.limits.disk.or(parent.limits.disk),
                 output: self.limits.output.or(parent.limits.output),
             },
             ask: self.ask.or(parent.ask),
@@ -148,6 +158,7 @@ impl PartialPolicy {
                 processes: self.limits.processes.unwrap_or(DEFAULT_LIMITS.processes),
                 open_files: self.limits.open_files.unwrap_or(DEFAULT_LIMITS.open_files),
                 file_size: self.limits.file_size.unwrap_or(DEFAULT_LIMITS.file_size),
+                disk: self.limits.disk.unwrap_or(DEFAULT_LIMITS.disk),
                 output: self.limits.output.unwrap_or(DEFAULT_LIMITS.output),
             },
             ask: self.ask.unwrap_or_default(),

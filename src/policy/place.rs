@@ -82,6 +82,16 @@ pub(super) fn parse(text: &str) -> Result<Place, Fault> {
     Ok(Place::Workspace(below))
 }
 
+/// Folders that package managers fill and empty. Packages ship files with names such as `.env` and `.envrc`, which are nobody's secrets
+/// and start nothing there; covering them would keep the folder from being installed anew.
+const FILLED_BY_PACKAGE_MANAGERS: [&str; 2] = ["node_modules", "site-packages"];
+
+/// Whether globs do not count for a path, relative to the workspace, because it lies in a folder that a package manager fills.
+pub fn is_in_package_folder(relative: &Path) -> bool {
+    let folders = relative.parent().into_iter().flat_map(Path::components);
+    folders.into_iter().any(|folder| FILLED_BY_PACKAGE_MANAGERS.iter().any(|name| folder.as_os_str() == *name))
+}
+
 /// Compiles a [`Place::WorkspaceGlob`]. It is matched against paths relative to the workspace.
 ///
 /// # Errors

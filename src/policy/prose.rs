@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    command::{DEEPEST, LONGEST, MOST_COMMANDS},
     error::visible,
     groups, judge,
     model::{Ask, Decision, GitAccess, NetworkMode, OnMissing, PathRule, Place, Policy},
@@ -21,6 +22,9 @@ const EXAMPLES: usize = 3;
 const SHOWN: usize = 12;
 /// Characters of one entry that are shown.
 const SHOWN_ENTRY: usize = 60;
+
+/// What globs do not cover, see [`super::place::is_in_package_folder`].
+const PACKAGES: &str = " Names with a * do not count inside node_modules and site-packages.";
 
 /// What a claim promises. One variant per promise that can be probed for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +69,8 @@ pub enum ClaimKind {
     OpenFilesLimit,
     /// Size of a file.
     FileSizeLimit,
+    /// Disk space of a call.
+    DiskLimit,
     /// Output that is kept.
     OutputLimit,
     /// Background processes end with their call.
@@ -100,13 +106,17 @@ pub fn claims(policy: &Policy) -> Vec<Claim> {
     let besides = "No other file or folder is writable, but for a /dev/shm of each call's own and devices such as /dev/null.";
     say(ClaimKind::Writes, format!("Writable, and readable too: {}. {besides}", layers(&files.write)));
     if !files.deny.is_empty() {
-        say(ClaimKind::Deny, format!("Where they exist, neither readable nor writable, even inside the above: {}.", places(&files.deny)));
+        say(
+            ClaimKind::Deny,
+            format!("Where they exist, neither readable nor writable, even inside the above: {}.{PACKAGES}", places(&files.deny)),
+        );
     }
     if !files.protect.is_empty() {
         say(
             ClaimKind::Protect,
             format!(
-                "Never writable: {}. Those without a * cannot be created either: where one is absent, an empty read-only file or folder may stand in its place.",
+                "Never writable: {}. Those without a * cannot be created either: where one is absent, an empty read-only file or folder may \
+                 stand in its place. One with a * that a call makes is renamed when the call ends: .refused is put behind its name.{PACKAGES}",
                 places(&files.protect)
             ),
         );
@@ -115,9 +125,16 @@ pub fn claims(policy: &Policy) -> Vec<Claim> {
         say(ClaimKind::PrivateTemporary, "/tmp is private to this session: empty at its start, gone at its end.".to_owned());
     }
     if judge::hides(policy, &Place::PrivateHome) {
-        let text =
-            "~ is a private folder of this session: it holds only the places named above, and what is written there is gone at the end.";
-        say(ClaimKind::PrivateHome, text.to_owned());
+        let mut text =
+            "~ is a private folder of this session: it holds only the places named above, and what is written there is gone at the end."
+                .to_owned();
+        if files.write.iter().all(|list| list.iter().any(|rule| rule.place == Place::PrivateHome))
+            && let Ok(Some(caches)) = groups::group("caches")
+        {
+            let caches = with_examples(&caches.name, &caches.rules);
+            text.push_str(&format!(" Of package caches that are named above ({caches}) it holds private copies, which can be written."));
+        }
+        say(ClaimKind::PrivateHome, text);
     }
     let (kind, text) = git(policy);
     say(kind, text);
@@ -129,7 +146,7 @@ pub fn claims(policy: &Policy) -> Vec<Claim> {
     if let Some(text) = commands(policy) {
         say(ClaimKind::Commands, text);
     }
-    say(ClaimKind::AskMode, ask(policy.ask).to_owned());
+    say(ClaimKind::AskMode, ask(policy));
     if policy.enforcement.on_missing == OnMissing::Degrade {
         say(
             ClaimKind::Degrades,
@@ -235,15 +252,17 @@ fn git(policy: &Policy) -> (ClaimKind, String) {
         GitAccess::Commit => (
             ClaimKind::GitCommit,
             format!(
-                "git: commits and branches work{condition}; hooks, configuration and attributes in .git are read-only, and so is any \
-                 repository inside the workspace's own."
+                "git: commits and branches work{condition}, in submodules, worktrees and repositories inside the workspace too; hooks, \
+                 configuration and attributes of each are read-only, and what a call makes of them in a new one is taken out of effect \
+                 when it ends."
             ),
         ),
         GitAccess::Full => (
             ClaimKind::GitFull,
             format!(
                 "git: commits work{condition}, and init and clone in writable folders of the workspace; hooks, configuration and \
-                 attributes of its own .git are read-only, and so is any other repository that was there when a call started."
+                 attributes of each repository are read-only, and what a call makes of them in a new one is taken out of effect when \
+                 it ends."
             ),
         ),
     }
@@ -253,13 +272,18 @@ fn network(policy: &Policy) -> (ClaimKind, String) {
     match policy.network.mode {
         NetworkMode::None => (
             ClaimKind::NetworkNone,
-            "There is no network, not even a loopback; of the host's unix sockets, those in a readable folder can be reached.".to_owned(),
+            "There is no network, not even a loopback; of the host's unix sockets, those in a readable folder outside the workspace can be reached.".to_owned(),
         ),
-        NetworkMode::Loopback => (ClaimKind::NetworkLoopback, "There is no network but a loopback of the sandbox's own.".to_owned()),
+        NetworkMode::Loopback => (
+            ClaimKind::NetworkLoopback,
+            "There is no network but a loopback of each call's own; of the host's unix sockets, those in a readable folder outside the \
+             workspace can be reached."
+                .to_owned(),
+        ),
         NetworkMode::Allowlist => (ClaimKind::NetworkAllowlist, allow_list(policy)),
         NetworkMode::Open => (
             ClaimKind::NetworkOpen,
-            "The host's network can be reached; the host's unix sockets cannot, but for those in a readable folder.".to_owned(),
+            "The host's network can be reached; the host's unix sockets cannot, but for those in a readable folder outside the workspace.".to_owned(),
         ),
     }
 }
@@ -291,10 +315,11 @@ fn environment(policy: &Policy) -> String {
 fn limits(policy: &Policy, say: &mut impl FnMut(ClaimKind, String)) {
     let limits = &policy.limits;
     say(ClaimKind::WallLimit, format!("A call ends after {}.", show_duration(limits.wall)));
-    say(ClaimKind::MemoryLimit, format!("A process has {} of private memory.", show_size(limits.memory)));
+    say(ClaimKind::MemoryLimit, format!("A call has {} of memory; one that takes more is ended.", show_size(limits.memory)));
     say(ClaimKind::ProcessLimit, format!("A call has room for about {} processes and threads.", limits.processes));
     say(ClaimKind::OpenFilesLimit, format!("A process has at most {} open files.", limits.open_files));
     say(ClaimKind::FileSizeLimit, format!("A written file has at most {}.", show_size(limits.file_size)));
+    say(ClaimKind::DiskLimit, format!("A call that takes more than {} of disk space is ended.", show_size(limits.disk)));
     say(ClaimKind::OutputLimit, format!("Of a call's output, {} is kept.", show_size(limits.output)));
 }
 
@@ -313,10 +338,26 @@ fn commands(policy: &Policy) -> Option<String> {
     (!both.is_empty()).then(|| both.join(" "))
 }
 
-const fn ask(ask: Ask) -> &'static str {
-    match ask {
-        Ask::WhenNeeded => "Other calls run without asking.",
-        Ask::Always => "A person is asked before every call but update_plan; where none can be asked it is refused.",
-        Ask::Never => "Nobody can be asked: what would ask is refused with the reason.",
+fn ask(policy: &Policy) -> String {
+    let beyond = || {
+        let (size, most, deepest) = (show_size(LONGEST as u64), MOST_COMMANDS, DEEPEST);
+        format!("a shell command of more than {size}, {most} simple commands or {deepest} levels of nesting")
+    };
+    let judges = policy.commands.iter().any(|rule| rule.decision != Decision::Allow);
+    let allowed: BTreeSet<String> =
+        policy.commands.iter().filter(|rule| rule.decision == Decision::Allow).map(|rule| quoted(&rule.prefix.join(" "))).collect();
+    match policy.ask {
+        Ask::WhenNeeded if judges => format!("Other calls run without asking, but {} asks.", beyond()),
+        Ask::WhenNeeded => "Other calls run without asking.".to_owned(),
+        Ask::Always if allowed.is_empty() => {
+            "A person is asked before every call but update_plan; where none can be asked it is refused.".to_owned()
+        }
+        Ask::Always => format!(
+            "A person is asked before every call but update_plan and plain shell commands (no redirection to a file, no variables, no expansions) that \
+             begin with one of: {}; where none can be asked it is refused.",
+            shortened(allowed.into_iter().collect()).join(", ")
+        ),
+        Ask::Never if judges => format!("Nobody can be asked: what would ask is refused with the reason, and so is {}.", beyond()),
+        Ask::Never => "Nobody can be asked: what would ask is refused with the reason.".to_owned(),
     }
 }

@@ -75,6 +75,11 @@ impl Launcher {
         Ok(Self { control: Some(ours), process, plans: AtomicU32::new(0) })
     }
 
+    /// The process id of the launcher.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Hands a plan to the launcher and returns the number by which launches name it.
     pub fn register(&self, plan: Plan) -> Result<u32, LaunchError> {
         let id = self.plans.fetch_add(1, Ordering::Relaxed);

@@ -65,6 +65,8 @@ pub enum Program {
     Exec(Vec<String>),
     /// The built-in file worker: one request on standard input, one reply on standard output, no exec.
     Worker,
+    /// One attempt of `portcullis selftest`, confined as a program is: its request on standard input, what it saw on standard output.
+    Probe,
 }
 
 /// From the agent to a running sandbox, over the call's socket.
@@ -82,6 +84,12 @@ pub enum ToSandbox {
 pub enum EndedBy {
     /// Wall-clock time.
     Wall,
+    /// Memory of all its processes together.
+    Memory,
+    /// Memory that the host has or allows, which was less than what the policy does.
+    HostMemory,
+    /// Disk space.
+    Disk,
     /// Somebody outside replaced or removed a place that is covered in the call's view, which takes the cover away.
     ViewChanged,
 }
@@ -93,6 +101,8 @@ pub enum FromSandbox {
     Terminal,
     /// Every layer is in force and the program is about to start. Says what was really applied.
     Started(Applied),
+    /// From the program's process to the sandbox's init alone: the listener of its system call filter comes with the message.
+    Listener,
     /// The sandbox could not be made, or the program not started. Nothing ran.
     Failed {
         /// The step of the ritual, in plain words.
@@ -119,8 +129,11 @@ pub struct Applied {
     pub hidden: usize,
     /// See `hidden`.
     pub protected: usize,
-    /// What keeps the number of processes: `rlimit`, `pid_max` or `none`.
+    /// What keeps the number of processes: `cgroup`, `rlimit`, `pid_max` or `none`.
     pub process_limit: String,
+    /// What keeps the memory: `cgroup`, or `watch` for the sandbox's init.
+    #[serde(default)]
+    pub memory_limit: String,
 }
 
 /// How a call ended.
@@ -138,6 +151,92 @@ pub struct Exit {
     pub system_us: u64,
     /// Peak resident memory of its largest process, in bytes.
     pub peak_bytes: u64,
+    /// How often its control group refused it a process; 0 where there is none, and nobody counts.
+    #[serde(default)]
+    pub processes_refused: u64,
+    /// System calls that the filter refused, as the kernel reported them; empty where nobody could be told (an outer listener).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedCall>,
+    /// What it had made and must not stay, and was taken out of effect once it had ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undone: Vec<Undone>,
+    /// How many more such things there were.
+    #[serde(default)]
+    pub undone_more: usize,
+}
+
+/// A system call that the filter refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedCall {
+    /// Its name.
+    pub call: String,
+    /// The argument that was the reason, where only some are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// How often.
+    pub times: u64,
+}
+
+impl RefusedCall {
+    /// The call with the argument that was the reason, for people.
+    pub fn sentence(&self) -> String {
+        self.detail.as_ref().map_or_else(|| self.call.clone(), |detail| format!("{} ({detail})", self.call))
+    }
+}
+
+/// Something that a call had made in the workspace and that was taken out of effect at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Where it was.
+    pub path: PathBuf,
+    /// Where it is now.
+    pub became: Option<PathBuf>,
+    /// What it was.
+    pub kind: UndoneKind,
+    /// Why it could not be undone, if it could not.
+    pub failed: Option<String>,
+}
+
+/// Why something that a call had made must not stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UndoneKind {
+    /// It has a protected name.
+    ProtectedName,
+    /// A hook, or a step of a rebase, that git would run.
+    GitHook,
+    /// A git configuration with keys that name programs, addresses or further files.
+    GitConfiguration,
+    /// It makes git take its configuration and hooks from elsewhere.
+    GitRedirection,
+    /// It could not be looked into.
+    NotSeen,
+}
+
+impl Undone {
+    /// In one line, for people; paths are shown below `workspace` where they lie there.
+    pub fn sentence(&self, workspace: &std::path::Path) -> String {
+        let below = |path: &PathBuf| path.strip_prefix(workspace).unwrap_or(path).display().to_string();
+        let (path, what) = (below(&self.path), self.kind.words());
+        match (&self.became, &self.failed) {
+            (_, Some(reason)) => format!("{path} ({what}) could not be undone: {reason}"),
+            (Some(became), None) => format!("{path} ({what}) was taken out of effect; it is now {}", below(became)),
+            (None, None) => format!("{path} ({what}) was taken out of effect"),
+        }
+    }
+}
+
+impl UndoneKind {
+    /// What it was, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ProtectedName => "a protected name",
+            Self::GitHook => "a command that git would run",
+            Self::GitConfiguration => "git configuration that can run programs or redirect git",
+            Self::GitRedirection => "a redirection of git to another repository",
+            Self::NotSeen => "too much to be looked through",
+        }
+    }
 }
 
 impl Exit {

@@ -9,10 +9,19 @@ pub mod linux;
 pub mod launcher;
 pub mod message;
 pub mod plan;
+pub mod private;
 #[cfg(target_os = "linux")]
 pub mod stage;
 pub mod sys;
 
+#[cfg(not(target_os = "linux"))]
+/// There is no sandbox that could use it yet.
+pub fn linked_repository(_workspace: &std::path::Path) -> Option<Linked> {
+    None
+}
+
 pub use launcher::{Call, LaunchError, Launcher};
-pub use message::{Applied, EndedBy, Exit, FromSandbox, Launch, Program, ToSandbox};
-pub use plan::{Access, Plan, PlanError, Root, Session};
+#[cfg(target_os = "linux")]
+pub use linux::repository::linked as linked_repository;
+pub use message::{Applied, EndedBy, Exit, FromSandbox, Launch, Program, RefusedCall, ToSandbox, Undone, UndoneKind};
+pub use plan::{Access, Linked, Plan, PlanError, Root, Session};

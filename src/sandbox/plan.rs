@@ -24,8 +24,19 @@ pub struct Session {
     pub private: PathBuf,
     /// Where portcullis keeps its state; never visible in a sandbox.
     pub state: PathBuf,
+    /// The repository that the workspace belongs to, where that lies elsewhere: the workspace is a linked worktree or a submodule.
+    pub linked: Option<Linked>,
     /// The environment at the start.
     pub environment: BTreeMap<String, String>,
+}
+
+/// The repository that a workspace belongs to where its `.git` is a file (gitrepository-layout(5)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linked {
+    /// HEAD, index and the like of this worktree or submodule.
+    pub own: PathBuf,
+    /// Objects, refs, configuration and hooks; the same folder for a submodule.
+    pub common: PathBuf,
 }
 
 /// What may be done below a root.
@@ -48,6 +59,9 @@ pub struct Root {
     pub access: Access,
     /// Whether its absence is an error. Named groups list more than any one machine has.
     pub required: bool,
+    /// The folder of the session's that takes what is written there, so that the source stays as it is: `upper` and `work` in it are those
+    /// of an overlay.
+    pub copy: Option<PathBuf>,
 }
 
 /// Everything that the kernel is told for the calls of a session.
@@ -69,12 +83,16 @@ pub struct Plan {
     pub home: PathBuf,
     /// How much of `.git` may change.
     pub git: GitAccess,
+    /// The repository that the workspace belongs to, where that lies elsewhere.
+    pub linked: Option<Linked>,
     /// What can be reached.
     pub network: NetworkMode,
     /// Ceilings.
     pub limits: PlanLimits,
     /// The layers that are applied. All three, outside of the tests that look at one layer alone.
     pub layers: Vec<Layer>,
+    /// The newest Landlock ABI that is asked for. The newest that is known, outside of the tests that look at an older kernel's.
+    pub landlock_abi: u32,
     /// Folder for the journals of placeholders on the host; it lies in the state folder.
     pub journals: PathBuf,
     /// The session's private folder on the host, which the launcher removes at its end: the agent may have been killed.
@@ -86,7 +104,7 @@ pub struct Plan {
 pub struct PlanLimits {
     /// Wall-clock milliseconds of one call.
     pub wall_ms: u64,
-    /// Bytes of private memory of one process.
+    /// Bytes of memory of all processes of one call together.
     pub memory: u64,
     /// Processes and threads of one call.
     pub processes: u64,
@@ -94,13 +112,15 @@ pub struct PlanLimits {
     pub open_files: u64,
     /// Bytes of one file.
     pub file_size: u64,
+    /// Bytes by which the room on a file system may shrink during one call.
+    pub disk: u64,
 }
 
 /// Why no plan can be made. All of these stop a run before anything starts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The mode is in the design and not in this version.
-    #[error("{origin}: network mode `{mode}` is not built yet; use `none` or `open`")]
+    #[error("{origin}: network mode `{mode}` is not built yet; use `none`, `loopback` or `open`")]
     NetworkMode {
         /// The mode as a policy writes it.
         mode: &'static str,
@@ -149,19 +169,13 @@ impl Plan {
             }
         }
         let mode = policy.network.mode;
-        if let NetworkMode::Loopback | NetworkMode::Allowlist = mode {
+        if mode == NetworkMode::Allowlist {
             let origin = policy.network.mode_origin.as_ref().map_or_else(|| policy.name.clone(), ToString::to_string);
-            return Err(PlanError::NetworkMode { mode: if mode == NetworkMode::Loopback { "loopback" } else { "allowlist" }, origin });
+            return Err(PlanError::NetworkMode { mode: "allowlist", origin });
         }
         let resolver = Resolver { session };
         let write = resolver.roots(&policy.filesystem.write, Access::Write);
         let read = resolver.roots(&policy.filesystem.read, Access::Read);
-        if let Some(root) = write.iter().find(|root| session.state.starts_with(&root.source)) {
-            return Err(PlanError::StateInside { state: session.state.clone(), root: root.source.clone() });
-        }
-        if let Some(root) = write.iter().find(|root| session.private.starts_with(&root.source)) {
-            return Err(PlanError::PrivateInside { private: session.private.clone(), root: root.source.clone() });
-        }
         let mut roots = write;
         // A private folder that any layer names hides the host's own, even where not every layer lets it be used.
         for place in [Place::Temporary, Place::PrivateHome] {
@@ -171,8 +185,31 @@ impl Plan {
                 roots.push(root);
             }
         }
-        roots.push(Root { target: INSIDE_OUTPUTS.into(), source: session.private.join("outputs"), access: Access::Read, required: true });
+        roots.push(Root {
+            target: INSIDE_OUTPUTS.into(),
+            source: session.private.join("outputs"),
+            access: Access::Read,
+            required: true,
+            copy: None,
+        });
+        roots.extend(resolver.caches(&roots, &read));
         roots.extend(read);
+        if let Some(linked) = &session.linked {
+            // Reading the workspace takes reading its history; changing it, with `[git] allow`, changing that.
+            let around = |list: &[Root]| list.iter().any(|root| session.workspace.starts_with(&root.target) && root.source == root.target);
+            let writable = around(&roots.iter().filter(|root| root.access == Access::Write).cloned().collect::<Vec<_>>());
+            let access = if writable && policy.git != GitAccess::None { Access::Write } else { Access::Read };
+            if around(&roots) {
+                roots.push(Root { target: linked.common.clone(), source: linked.common.clone(), access, required: true, copy: None });
+            }
+        }
+        let shared = |root: &&Root| root.access == Access::Write && !root.is_private();
+        if let Some(root) = roots.iter().filter(shared).find(|root| session.state.starts_with(&root.source)) {
+            return Err(PlanError::StateInside { state: session.state.clone(), root: root.source.clone() });
+        }
+        if let Some(root) = roots.iter().filter(shared).find(|root| session.private.starts_with(&root.source)) {
+            return Err(PlanError::PrivateInside { private: session.private.clone(), root: root.source.clone() });
+        }
         let roots = without_covered(sorted(roots));
         let (mut deny, deny_globs) = resolver.split(&policy.filesystem.deny);
         deny.push(session.state.clone());
@@ -188,6 +225,7 @@ impl Plan {
             workspace: session.workspace.clone(),
             home: session.home.clone(),
             git: policy.git,
+            linked: session.linked.clone(),
             network: mode,
             limits: PlanLimits {
                 wall_ms: u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX),
@@ -195,8 +233,10 @@ impl Plan {
                 processes: limits.processes,
                 open_files: limits.open_files,
                 file_size: limits.file_size,
+                disk: limits.disk,
             },
             layers: vec![Layer::Namespaces, Layer::Landlock, Layer::Seccomp],
+            landlock_abi: NEWEST_LANDLOCK_ABI,
             journals: session.state.join("placeholders"),
             private: session.private.clone(),
         })
@@ -261,6 +301,9 @@ impl Plan {
     }
 }
 
+/// The newest Landlock ABI whose rights this version knows how to grant (landlock(7)). A newer one is a change with its own tests, never a
+/// surprise.
+pub const NEWEST_LANDLOCK_ABI: u32 = 7;
 /// The `PATH` where the environment names none that is visible.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// How the name of every private folder begins.
@@ -286,6 +329,11 @@ fn without_covered(roots: Vec<Root>) -> Vec<Root> {
 }
 
 impl Root {
+    /// Whether what is written there stays in the session's private folder.
+    pub fn is_private(&self) -> bool {
+        self.source != self.target || self.copy.is_some()
+    }
+
     fn same_or_below(&self, other: &Self) -> bool {
         self.target.starts_with(&other.target) && self.source.starts_with(&other.source)
     }
@@ -324,7 +372,7 @@ impl Resolver<'_> {
         }
         let path = self.path(&rule.place)?;
         let required = rule.origin.group.is_none() || matches!(rule.place, Place::Workspace(_));
-        Some(Root { target: path.clone(), source: path, access, required })
+        Some(Root { target: path.clone(), source: path, access, required, copy: None })
     }
 
     /// A private folder of the session. There is none for a home that is the workspace.
@@ -334,7 +382,26 @@ impl Resolver<'_> {
             Place::PrivateHome if self.session.home != self.session.workspace => (self.session.home.clone(), "home"),
             _ => return None,
         };
-        Some(Root { target, source: self.session.private.join(folder), access, required: true })
+        Some(Root { target, source: self.session.private.join(folder), access, required: true, copy: None })
+    }
+
+    /// Private copies of the caches that may be read, where there is a private home for them to lie in.
+    fn caches(&self, write: &[Root], read: &[Root]) -> Vec<Root> {
+        if !write.iter().any(|root| root.target == self.session.home && root.access == Access::Write && root.is_private()) {
+            return Vec::new();
+        }
+        let group = policy::groups::group("caches").ok().flatten();
+        let places = group.iter().flat_map(|group| &group.rules).filter_map(|rule| self.path(&rule.place)).enumerate();
+        places
+            .filter(|(_, path)| read.iter().any(|root| path.starts_with(&root.target) && !root.is_private()))
+            .map(|(number, path)| Root {
+                target: path.clone(),
+                source: path,
+                access: Access::Write,
+                required: false,
+                copy: Some(self.session.private.join(format!("copies/{number}"))),
+            })
+            .collect()
     }
 
     fn path(&self, place: &Place) -> Option<PathBuf> {

@@ -5,7 +5,9 @@
 
 use std::{
     collections::HashMap,
+    io::{PipeReader, Read},
     os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -21,13 +23,16 @@ use nix::{
 
 use super::{
     linux::{
-        Failure,
+        Failure, cgroup,
         init::{self, Call, namespace_flags},
+        made::{self, Made},
         placeholder::{Placeholders, clean_abandoned},
-        probe::NAMESPACE_REMEDY,
+        probe::{NAMESPACE_REMEDY, NAMESPACES_REACHED},
+        recover::Record,
+        remove,
         seccomp::{self, Audience, Filters},
     },
-    message::{Launch, MessageError, Program, ToLauncher, receive, send},
+    message::{Launch, MessageError, Program, ToLauncher, Undone, receive, send},
     plan::{PRIVATE_PREFIX, Plan},
     sys::{self, Fork},
 };
@@ -54,8 +59,12 @@ pub fn run(control: &str) -> i32 {
     stage.serve(&control)
 }
 
+/// How long a sandbox may take to end its call and to sweep before it is killed.
+const END_PATIENCE: Duration = Duration::from_secs(20);
+
 struct Registered {
     plan: Plan,
+    made: Made,
     program: Filters,
     worker: Filters,
 }
@@ -64,6 +73,12 @@ struct Living {
     plan: u32,
     /// Kept until all is clean, so that the end of this connection tells the agent so.
     _socket: OwnedFd,
+    /// The repositories that the call made, once it has ended.
+    report: PipeReader,
+    /// What is removed once it has ended in order.
+    record: Option<Record>,
+    /// Removed with this.
+    _group: Option<cgroup::Group>,
 }
 
 struct Stage {
@@ -71,8 +86,14 @@ struct Stage {
     living: HashMap<Pid, Living>,
     /// By plan; two plans of one workspace hold their own.
     placeholders: HashMap<u32, Placeholders>,
+    /// What earlier calls, killed with all that watched them, had left behind; told with the next one.
+    recovered: Vec<Undone>,
+    launches: u64,
+    /// The session's control group; `Some(None)` where none is delegated.
+    group: Option<Option<cgroup::Session>>,
     signals: SignalFd,
-    alive: (OwnedFd, OwnedFd),
+    /// A pipe on which nothing is ever written: both ends are here, and every sandbox has the one for reading.
+    alive: (OwnedFd, Option<OwnedFd>),
 }
 
 impl Stage {
@@ -86,8 +107,14 @@ impl Stage {
             plans: HashMap::new(),
             living: HashMap::new(),
             placeholders: HashMap::new(),
+            recovered: Vec::new(),
+            launches: 0,
+            group: None,
             signals: SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
-            alive: pipe2(nix::fcntl::OFlag::O_CLOEXEC)?,
+            alive: {
+                let (read, write) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+                (read, Some(write))
+            },
         })
     }
 
@@ -132,7 +159,8 @@ impl Stage {
         let registered = (|| {
             let program = seccomp::compile(plan.network, Audience::Program)?;
             let worker = seccomp::compile(plan.network, Audience::Worker)?;
-            Ok(Registered { plan, program, worker })
+            let made = Made::load(&plan.journals, &plan.workspace);
+            Ok(Registered { plan, made, program, worker })
         })();
         self.plans.entry(id).or_insert(registered);
     }
@@ -154,28 +182,57 @@ impl Stage {
         let plan = &registered.plan;
         if plan.applies(Layer::Namespaces)
             && !self.placeholders.contains_key(&launch.plan)
-            && let Some(held) = Placeholders::hold(plan)?
+            && let Some((held, recovered)) = Placeholders::hold(plan)?
         {
             self.placeholders.insert(launch.plan, held);
+            self.recovered.extend(recovered);
         }
+        let (record, record_end) = if self.placeholders.contains_key(&launch.plan) {
+            self.launches += 1;
+            Record::begin(plan, self.launches).map(|(record, file)| (Some(record), Some(file.into())))?
+        } else {
+            (None, None)
+        };
+        let recovered = std::mem::take(&mut self.recovered);
         let kept = socket.try_clone().map_err(|error| Failure::system(step, &error))?;
-        let identity = (geteuid(), getegid());
+        let (identity, launcher) = ((geteuid(), getegid()), std::process::id());
         let alive = self.alive.0.try_clone().map_err(|error| Failure::system(step, &error))?;
+        let session = self.group.get_or_insert_with(|| cgroup::Session::begin(&plan.limits));
+        // One that cannot be made after all is no reason to run without a limit: the init watches where there is none.
+        let (group, handle) = session.as_mut().and_then(|session| session.call(&plan.limits).ok()).unzip();
+        let (report, report_end) = std::io::pipe().map_err(|error| Failure::system(step, &error))?;
+        let made = registered.made.living();
         match sys::clone_into_namespaces(namespace_flags(plan)) {
             Ok(Fork::Parent(child)) => {
-                self.living.insert(child, Living { plan: launch.plan, _socket: kept });
+                self.living.insert(child, Living { plan: launch.plan, _socket: kept, report, record, _group: group });
                 Ok(())
             }
             Ok(Fork::Child) => {
                 let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
                 let filters = if launch.program == Program::Worker { &registered.worker } else { &registered.program };
-                init::run(Call { plan, filters, launch, streams, alive, identity }, socket)
+                init::run(
+                    Call {
+                        plan,
+                        filters,
+                        launch,
+                        streams,
+                        alive,
+                        identity,
+                        launcher,
+                        made,
+                        report: report_end.into(),
+                        record: record_end,
+                        recovered,
+                        group: handle,
+                    },
+                    socket,
+                )
             }
             Err(error) => {
                 let mut failure = Failure::system("make new namespaces", &error);
                 if failure.errno == Some(libc::ENOSPC) {
                     // user_namespaces(7): the error for a limit, not for a disk.
-                    failure.reason = "the limit user.max_user_namespaces is reached".to_owned();
+                    failure.reason = NAMESPACES_REACHED.to_owned();
                 }
                 Err(if plan.applies(Layer::Namespaces) { failure.with_remedy(NAMESPACE_REMEDY) } else { failure })
             }
@@ -189,7 +246,18 @@ impl Stage {
                 Ok(status) => {
                     let ended = status.pid().and_then(|pid| self.living.remove(&pid));
                     self.clean_up();
-                    if let Some(ended) = ended {
+                    if let Some(mut ended) = ended {
+                        if matches!(status, WaitStatus::Exited(..))
+                            && let Some(record) = ended.record.take()
+                        {
+                            record.end();
+                        }
+                        let mut report = Vec::new();
+                        let read = ended.report.by_ref().take(made::REPORT_CAP as u64).read_to_end(&mut report);
+                        if read.is_ok() && !report.is_empty() {
+                            // Two plans of one workspace, the one that only reads among them, know the same.
+                            self.plans.values_mut().flatten().for_each(|registered| registered.made.add(&report));
+                        }
                         // Its end may have come without a word; the closing of its socket, last of all, tells the agent.
                         drop(ended);
                     }
@@ -210,18 +278,31 @@ impl Stage {
     }
 
     fn end_all(&mut self) {
-        for pid in self.living.keys() {
-            let _ = kill(*pid, Signal::SIGKILL);
+        // The closing of this pipe tells each sandbox to end its call and to sweep.
+        drop(self.alive.1.take());
+        let end = Instant::now() + END_PATIENCE;
+        for (pid, living) in std::mem::take(&mut self.living) {
+            let status = loop {
+                match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+                    Ok(WaitStatus::StillAlive) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+                    Ok(WaitStatus::StillAlive) => {
+                        let _ = kill(pid, Signal::SIGKILL);
+                        break waitpid(pid, None);
+                    }
+                    status => break status,
+                }
+            };
+            if let (Ok(WaitStatus::Exited(..)), Some(record)) = (status, living.record) {
+                record.end();
+            }
         }
-        for pid in std::mem::take(&mut self.living).into_keys() {
-            let _ = waitpid(pid, None);
-        }
+        self.group = None;
         self.clean_up();
         for registered in self.plans.values().flatten() {
             let private = &registered.plan.private;
             // Removing a tree follows no link in it. The name is looked at because nothing else may ever be removed here.
             if private.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PRIVATE_PREFIX)) {
-                let _ = std::fs::remove_dir_all(private);
+                let _ = remove::tree(private);
             }
         }
     }

@@ -55,6 +55,22 @@ pub fn clone_into_namespaces(flags: libc::c_int) -> io::Result<Fork> {
     Ok(if result == 0 { Fork::Child } else { Fork::Parent(Pid::from_raw(libc::pid_t::try_from(result).unwrap_or(libc::pid_t::MAX))) })
 }
 
+/// `clone3(2)` (Linux 5.3) with namespace flags, for the self-test: its flags lie in memory, where no filter can see them.
+#[cfg(target_os = "linux")]
+pub fn clone3_into_namespaces(flags: u64) -> io::Result<Fork> {
+    // struct clone_args of the first version: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls.
+    let arguments = [flags, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
+    // Nothing that shares memory, and nothing that would store into it.
+    let sharing = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_THREAD | libc::CLONE_SETTLS | libc::CLONE_PIDFD) as u64
+        | (libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
+    if flags & sharing != 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: as for `clone_into_namespaces`: no memory is shared and the stack is a copy of this one; the structure lives through the call.
+    let result = checked(unsafe { libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments)) })?;
+    Ok(if result == 0 { Fork::Child } else { Fork::Parent(Pid::from_raw(libc::pid_t::try_from(result).unwrap_or(libc::pid_t::MAX))) })
+}
+
 /// Takes ownership of a descriptor that has just come from the kernel (`SCM_RIGHTS`, an inherited number of the launcher stage).
 ///
 /// The caller says that nothing else owns it; this is the one place where that promise is made.
@@ -232,6 +248,88 @@ pub fn set_window_size(fd: BorrowedFd<'_>, (rows, columns): (u16, u16)) -> io::R
     checked(libc::c_long::from(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, std::ptr::from_ref(&size)) })).map(drop)
 }
 
+/// One instruction of a system call filter (`struct sock_filter`, linux/filter.h).
+#[derive(Debug, Clone, Copy)]
+pub struct Instruction {
+    /// What it does.
+    pub code: u16,
+    /// How far to jump if so.
+    pub jt: u8,
+    /// How far to jump if not.
+    pub jf: u8,
+    /// Its operand.
+    pub k: u32,
+}
+
+/// `seccomp(2)` with a listener (Linux 5.0): installs a filter for this process and returns the descriptor on which its questions come.
+/// A process that waits for an answer can be killed and nothing else (Linux 5.19; before, a signal makes it ask again).
+#[cfg(target_os = "linux")]
+pub fn install_filter_with_listener(program: &[Instruction]) -> io::Result<OwnedFd> {
+    let mut program: Vec<libc::sock_filter> =
+        program.iter().map(|one| libc::sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k }).collect();
+    let length = libc::c_ushort::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
+    let install = |flags: libc::c_ulong| {
+        // SAFETY: the kernel copies the program, which lives through the call, and returns a fresh descriptor.
+        checked(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::from_ref(&filter)) })
+    };
+    let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let fd = match install(listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => install(listener)?,
+        other => other?,
+    };
+    own(RawFd::try_from(fd).unwrap_or(-1))
+}
+
+/// A system call that a filter asks about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    id: u64,
+    /// Its number.
+    pub call: libc::c_long,
+    /// Its arguments; those that are addresses mean nothing here.
+    pub arguments: [u64; 6],
+}
+
+/// Takes the next question of a filter's listener (seccomp_unotify(2)). `ENOENT` where who asked has died.
+#[cfg(target_os = "linux")]
+pub fn next_question(listener: BorrowedFd<'_>) -> io::Result<Question> {
+    // SAFETY: seccomp_notif is plain data, and the kernel wants it zeroed.
+    let mut question: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: SECCOMP_IOCTL_NOTIF_RECV fills one seccomp_notif, which lives through the call.
+    checked(libc::c_long::from(unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV as _, std::ptr::from_mut(&mut question))
+    }))?;
+    Ok(Question { id: question.id, call: libc::c_long::from(question.data.nr), arguments: question.data.args })
+}
+
+/// Answers a question of a filter's listener: the call is not carried out and fails with `EPERM`.
+#[cfg(target_os = "linux")]
+pub fn refuse(listener: BorrowedFd<'_>, question: Question) -> io::Result<()> {
+    let answer = libc::seccomp_notif_resp { id: question.id, val: 0, error: -libc::EPERM, flags: 0 };
+    // SAFETY: SECCOMP_IOCTL_NOTIF_SEND reads one seccomp_notif_resp, which lives through the call.
+    checked(libc::c_long::from(unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND as _, std::ptr::from_ref(&answer))
+    }))
+    .map(drop)
+}
+
+/// Brings up the interface `lo` of this network namespace (netdevice(7)). Needs `CAP_NET_ADMIN` in it.
+#[cfg(target_os = "linux")]
+pub fn bring_up_loopback() -> io::Result<()> {
+    // SAFETY: plain numbers; the new descriptor is owned right below.
+    let socket = checked(libc::c_long::from(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }))?;
+    let socket = own(RawFd::try_from(socket).unwrap_or(-1))?;
+    // SAFETY: ifreq is plain data, for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *place = libc::c_char::try_from(*byte).unwrap_or(0);
+    }
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives through the call.
+    checked(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, std::ptr::from_ref(&request)) })).map(drop)
+}
+
 /// CPU time and peak memory of the children that were waited for (`getrusage(2)`): user and system microseconds, peak bytes.
 pub fn children_usage() -> (u64, u64, u64) {
     nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).map_or((0, 0, 0), |usage| {
@@ -261,4 +359,270 @@ static LOOK_AT_STDOUT: extern "C" fn() = look_at_stdout;
 /// Whether this process was started with its standard output closed.
 pub fn stdout_was_closed() -> bool {
     STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
+}
+
+/// An argument of [`attempt`].
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub enum Argument<'a> {
+    /// A number: a flag, a descriptor, a process id, a length.
+    Number(i64),
+    /// A string, handed over with a NUL at its end.
+    Text(&'a str),
+    /// At most [`SCRATCH`] bytes, which the kernel reads or fills.
+    Bytes(&'a mut [u8]),
+    /// A null pointer.
+    Null,
+}
+
+/// What an argument of a call that can be attempted may be.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy)]
+enum Shape {
+    /// Any number; the kernel takes none for an address here.
+    Number,
+    /// This number alone: with others the call would take addresses or do what cannot be undone.
+    Is(i64),
+    /// How much memory the kernel looks at: at most [`SCRATCH`] bytes.
+    Length,
+    /// An address of [`SCRATCH`] bytes of our own, in which the kernel looks for no further address, or null.
+    Memory,
+    /// Null.
+    Null,
+}
+
+/// Bytes behind every address that [`attempt`] hands to the kernel.
+#[cfg(target_os = "linux")]
+pub const SCRATCH: usize = 4096;
+
+/// The calls that can be attempted, each with the shapes of all its arguments. A call with more than one use stands here more than once.
+/// None maps, unmaps or protects memory, starts a thread, or closes a descriptor; what the kernel writes fits the scratch memory.
+#[cfg(target_os = "linux")]
+const ATTEMPTS: &[(libc::c_long, &[Shape])] = {
+    use Shape::{Is, Length, Memory, Null, Number};
+    &[
+        (libc::SYS_acct, &[Memory]),
+        (libc::SYS_add_key, &[Memory, Memory, Memory, Length, Number]),
+        (libc::SYS_adjtimex, &[Memory]),
+        (libc::SYS_bind, &[Number, Memory, Length]),
+        // BPF_MAP_CREATE, whose attributes hold no address.
+        (libc::SYS_bpf, &[Is(0), Memory, Length]),
+        (libc::SYS_chroot, &[Memory]),
+        (libc::SYS_clock_settime, &[Number, Null]),
+        (libc::SYS_connect, &[Number, Memory, Length]),
+        (libc::SYS_delete_module, &[Memory, Number]),
+        (libc::SYS_fanotify_init, &[Number, Number]),
+        (libc::SYS_fchmodat, &[Number, Memory, Number]),
+        (SYS_FCHMODAT2, &[Number, Memory, Number, Number]),
+        (libc::SYS_fchownat, &[Number, Memory, Number, Number, Number]),
+        (SYS_FILE_SETATTR, &[Number, Memory, Memory, Length, Number]),
+        (libc::SYS_finit_module, &[Number, Memory, Number]),
+        (libc::SYS_fsetxattr, &[Number, Memory, Memory, Length, Number]),
+        (libc::SYS_fsmount, &[Number, Number, Number]),
+        (libc::SYS_fsopen, &[Memory, Number]),
+        (libc::SYS_fspick, &[Number, Memory, Number]),
+        (libc::SYS_init_module, &[Memory, Length, Memory]),
+        (libc::SYS_io_uring_setup, &[Number, Memory]),
+        (libc::SYS_ioctl, &[Number, Is(TIOCSTI), Memory]),
+        (libc::SYS_ioctl, &[Number, Is(TIOCSTI | 1 << 32), Memory]),
+        (libc::SYS_ioctl, &[Number, Is(TIOCLINUX), Memory]),
+        (libc::SYS_ioctl, &[Number, Is(TIOCLINUX | 1 << 32), Memory]),
+        (libc::SYS_ioctl, &[Number, Is(FS_IOC_SETFLAGS), Memory]),
+        (libc::SYS_ioprio_set, &[Number, Number, Number]),
+        (libc::SYS_kcmp, &[Number, Number, Number, Number, Number]),
+        (libc::SYS_kexec_file_load, &[Number, Number, Length, Memory, Number]),
+        (libc::SYS_kexec_load, &[Number, Number, Null, Number]),
+        // KEYCTL_GET_KEYRING_ID, KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SEARCH and KEYCTL_READ.
+        (libc::SYS_keyctl, &[Is(0), Number, Number]),
+        (libc::SYS_keyctl, &[Is(1), Memory]),
+        (libc::SYS_keyctl, &[Is(10), Number, Memory, Memory, Number]),
+        (libc::SYS_keyctl, &[Is(11), Number, Memory, Length]),
+        (libc::SYS_lsetxattr, &[Memory, Memory, Memory, Length, Number]),
+        (libc::SYS_migrate_pages, &[Number, Is(64), Memory, Memory]),
+        (libc::SYS_mknodat, &[Number, Memory, Number, Number]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_modify_ldt, &[Is(0), Memory, Length]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_iopl, &[Is(3)]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_ioperm, &[Number, Number, Number]),
+        (libc::SYS_mount, &[Memory, Memory, Memory, Number, Memory]),
+        (libc::SYS_mount_setattr, &[Number, Memory, Number, Memory, Length]),
+        (libc::SYS_move_mount, &[Number, Memory, Number, Memory, Number]),
+        (libc::SYS_move_pages, &[Number, Is(0), Null, Null, Null, Number]),
+        (libc::SYS_mq_open, &[Memory, Number, Number, Memory]),
+        (libc::SYS_mq_timedreceive, &[Number, Memory, Length, Memory, Memory]),
+        (libc::SYS_mq_timedsend, &[Number, Memory, Length, Number, Memory]),
+        (libc::SYS_mq_unlink, &[Memory]),
+        // The kernel fills in at most MAX_HANDLE_SZ (128) bytes and refuses when asked for more.
+        (libc::SYS_name_to_handle_at, &[Number, Memory, Memory, Memory, Number]),
+        (libc::SYS_open_by_handle_at, &[Number, Memory, Number]),
+        (libc::SYS_open_tree, &[Number, Memory, Number]),
+        (libc::SYS_perf_event_open, &[Memory, Number, Number, Number, Number]),
+        (libc::SYS_personality, &[Number]),
+        (libc::SYS_pidfd_getfd, &[Number, Number, Number]),
+        (libc::SYS_pidfd_send_signal, &[Number, Number, Null, Number]),
+        (libc::SYS_pivot_root, &[Memory, Memory]),
+        (libc::SYS_prlimit64, &[Number, Number, Memory, Memory]),
+        (libc::SYS_process_madvise, &[Number, Null, Is(0), Number, Number]),
+        // PTRACE_ATTACH and PTRACE_SEIZE.
+        (libc::SYS_ptrace, &[Is(16), Number, Null, Null]),
+        (libc::SYS_ptrace, &[Is(0x4206), Number, Null, Null]),
+        (libc::SYS_quotactl, &[Number, Memory, Number, Null]),
+        // With no magic number that the kernel knows: tells only whether one may ask.
+        (libc::SYS_reboot, &[Is(0), Is(0), Is(0), Null]),
+        (libc::SYS_request_key, &[Memory, Memory, Null, Number]),
+        (libc::SYS_rt_sigqueueinfo, &[Number, Number, Memory]),
+        (libc::SYS_sched_setaffinity, &[Number, Length, Memory]),
+        (libc::SYS_sched_setscheduler, &[Number, Number, Memory]),
+        (libc::SYS_sendto, &[Number, Memory, Length, Number, Memory, Length]),
+        (libc::SYS_setdomainname, &[Memory, Length]),
+        (libc::SYS_sethostname, &[Memory, Length]),
+        (libc::SYS_setns, &[Number, Number]),
+        (libc::SYS_setpriority, &[Number, Number, Number]),
+        (libc::SYS_settimeofday, &[Null, Null]),
+        (libc::SYS_socket, &[Number, Number, Number]),
+        (libc::SYS_swapoff, &[Memory]),
+        (libc::SYS_swapon, &[Memory, Number]),
+        // SYSLOG_ACTION_SIZE_BUFFER and SYSLOG_ACTION_READ_ALL.
+        (libc::SYS_syslog, &[Is(10), Null, Is(0)]),
+        (libc::SYS_syslog, &[Is(3), Memory, Length]),
+        (libc::SYS_tgkill, &[Number, Number, Number]),
+        (libc::SYS_umount2, &[Memory, Number]),
+        (libc::SYS_unshare, &[Number]),
+        (libc::SYS_userfaultfd, &[Number]),
+        (libc::SYS_vhangup, &[]),
+        // The numbers of x32 for calls without an address.
+        #[cfg(target_arch = "x86_64")]
+        (X32 | libc::SYS_getpid, &[]),
+        #[cfg(target_arch = "x86_64")]
+        (X32 | libc::SYS_socket, &[Number, Number, Number]),
+        #[cfg(target_arch = "x86_64")]
+        (X32 | libc::SYS_unshare, &[Number]),
+    ]
+};
+
+/// The bit that makes a number one of the x32 interface.
+#[cfg(target_arch = "x86_64")]
+pub const X32: libc::c_long = 0x4000_0000;
+/// `fchmodat2(2)` (Linux 6.6).
+pub const SYS_FCHMODAT2: libc::c_long = 452;
+/// `file_setattr(2)` (Linux 6.17).
+pub const SYS_FILE_SETATTR: libc::c_long = 469;
+/// Types into a terminal, ioctl_tty(2).
+pub const TIOCSTI: i64 = 0x5412;
+/// Selects and pastes on a virtual console, ioctl_console(2).
+pub const TIOCLINUX: i64 = 0x541c;
+/// Sets what chattr(1) sets, ioctl_iflags(2).
+pub const FS_IOC_SETFLAGS: i64 = 0x4008_6602;
+
+/// Makes one system call for the self-test and returns what the kernel returned. A call or an argument that is not on the list is
+/// `InvalidInput` and does not reach the kernel.
+#[cfg(target_os = "linux")]
+pub fn attempt(number: libc::c_long, mut arguments: Vec<Argument<'_>>) -> io::Result<i64> {
+    let refused = || io::Error::new(io::ErrorKind::InvalidInput, "this call is not on the list of those that can be attempted");
+    let fits = |argument: &Argument<'_>, shape: &Shape| match (argument, shape) {
+        (Argument::Number(_), Shape::Number) | (Argument::Null, Shape::Memory | Shape::Null) => true,
+        (Argument::Number(value), Shape::Is(only)) => value == only,
+        (Argument::Number(value), Shape::Length) => usize::try_from(*value).is_ok_and(|length| length <= SCRATCH),
+        (Argument::Text(text), Shape::Memory) => text.len() < SCRATCH && !text.contains('\0'),
+        (Argument::Bytes(bytes), Shape::Memory) => bytes.len() <= SCRATCH,
+        _ => false,
+    };
+    let known = ATTEMPTS.iter().any(|(call, shapes)| {
+        *call == number && shapes.len() == arguments.len() && arguments.iter().zip(*shapes).all(|(argument, shape)| fits(argument, shape))
+    });
+    if !known {
+        return Err(refused());
+    }
+    let mut memory: Vec<Vec<u8>> = arguments
+        .iter()
+        .map(|argument| {
+            let content: &[u8] = match argument {
+                Argument::Text(text) => text.as_bytes(),
+                Argument::Bytes(bytes) => bytes,
+                Argument::Number(_) | Argument::Null => return Vec::new(),
+            };
+            let mut scratch = content.to_vec();
+            scratch.resize(SCRATCH, 0);
+            scratch
+        })
+        .collect();
+    let mut words = [0 as libc::c_long; 6];
+    for ((word, argument), scratch) in words.iter_mut().zip(&arguments).zip(&mut memory) {
+        *word = match argument {
+            Argument::Number(value) => *value as libc::c_long,
+            Argument::Null => 0,
+            Argument::Text(_) | Argument::Bytes(_) => scratch.as_mut_ptr() as libc::c_long,
+        };
+    }
+    let [a, b, c, d, e, f] = words;
+    // SAFETY: the number and the shape of every argument are on the list above. Each address is null or that of SCRATCH bytes which live
+    // through the call and are nobody else's, no length is longer, and no call on the list keeps an address or takes a number for one.
+    let result = checked(unsafe { libc::syscall(number, a, b, c, d, e, f) });
+    for (argument, scratch) in arguments.iter_mut().zip(&memory) {
+        if let Argument::Bytes(bytes) = argument {
+            let length = bytes.len();
+            bytes.copy_from_slice(&scratch[..length]);
+        }
+    }
+    result
+}
+
+/// `socket(2)` by the entry for 32-bit programs (`int 0x80`), whose numbers are others than those a filter for 64-bit ones looks at.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub fn socket_by_the_old_entry(family: i32, kind: i32, protocol: i32) -> io::Result<i32> {
+    const SYS_SOCKET_OF_I386: i64 = 359;
+    let result: i64;
+    // SAFETY: the arguments are three numbers, of which none is an address; the kernel touches no memory of this process. rbx, which the
+    // compiler keeps for itself, is put back, and the entry clobbers what is named.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {first}",
+            "int 0x80",
+            "xchg rbx, {first}",
+            first = inout(reg) i64::from(family) => _,
+            inlateout("rax") SYS_SOCKET_OF_I386 => result,
+            in("rcx") i64::from(kind),
+            in("rdx") i64::from(protocol),
+            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
+        );
+    }
+    let result = i32::try_from(result as i32 as i64).unwrap_or(-libc::EINVAL);
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) }
+}
+
+/// Makes a System V shared memory segment that holds `content` and that its owner alone may use; returns its identifier (shmget(2)). It goes
+/// when this process ends, however that comes about: it is marked for removal at once, and stays mapped.
+#[cfg(target_os = "linux")]
+pub fn shared_memory_make(content: &[u8]) -> io::Result<i32> {
+    // SAFETY: the call takes numbers and maps nothing.
+    let id = unsafe { libc::shmget(libc::IPC_PRIVATE, content.len().max(1), libc::IPC_CREAT | 0o600) };
+    checked(libc::c_long::from(id))?;
+    // SAFETY: with a null address the kernel chooses a free one, so no mapping of this process is touched.
+    let address = unsafe { libc::shmat(id, std::ptr::null(), 0) };
+    let mapped = if address as isize == -1 { Err(io::Error::last_os_error()) } else { Ok(address) };
+    // SAFETY: IPC_RMID takes no address; a segment that is mapped stays until it is mapped no more.
+    let removed = checked(libc::c_long::from(unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) }));
+    let address = mapped?;
+    removed?;
+    // SAFETY: the segment was made at least this long, is mapped writable, and stays so.
+    unsafe { std::ptr::copy_nonoverlapping(content.as_ptr(), address.cast::<u8>(), content.len()) };
+    Ok(id)
+}
+
+/// The first bytes of somebody's System V shared memory segment.
+#[cfg(target_os = "linux")]
+pub fn shared_memory_read(id: i32, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length.min(SCRATCH)];
+    // SAFETY: with a null address the kernel chooses a free one, so no mapping of this process is touched.
+    let address = unsafe { libc::shmat(id, std::ptr::null(), libc::SHM_RDONLY) };
+    if address as isize == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a segment is mapped in whole pages, and a page is at least SCRATCH bytes.
+    unsafe { std::ptr::copy_nonoverlapping(address.cast::<u8>(), bytes.as_mut_ptr(), bytes.len()) };
+    // SAFETY: this is the address that was mapped above, and nothing keeps it.
+    checked(libc::c_long::from(unsafe { libc::shmdt(address) }))?;
+    Ok(bytes)
 }

@@ -1,7 +1,8 @@
 //! From a call that failed to the refusals behind it: which path or host, which layer, which rule, and what would have allowed it.
 //!
-//! A file tool reports the very access that the kernel refused. A program only says so in words, so there the policy is asked about
-//! each path that the command or its words name, and the result is labelled as inferred. A program that merely prints "permission
+//! A file tool reports the very access that the kernel refused, and the system call filter each call that it refused. Of a file that a program
+//! was refused only the program's words tell, so there the policy is asked about each path that the command or its words name, and the
+//! result is labelled as inferred. A program that merely prints "permission
 //! denied" about something that the policy allows is not taken for a refusal.
 
 use std::{
@@ -12,13 +13,15 @@ use std::{
 use crate::{
     audit::Denial,
     policy::{self, Anchors, Judge, NetworkMode, Policy, Reason},
-    sandbox::{Session, plan::INSIDE_TMP},
+    sandbox::{RefusedCall, Session, Undone, UndoneKind, plan::INSIDE_TMP},
     worker::{self, ErrorKind},
 };
 
 /// Words of programs for a refused write.
-const WRITE_WORDS: [&str; 9] = [
+const WRITE_WORDS: [&str; 11] = [
     "file exists",
+    "no such device or address",
+    "not a directory",
     "is a directory",
     "read-only file system",
     "cannot create",
@@ -29,9 +32,11 @@ const WRITE_WORDS: [&str; 9] = [
     "cannot touch",
 ];
 /// Words of programs for a refused access of any kind.
-const REFUSAL_WORDS: [&str; 8] = [
+const REFUSAL_WORDS: [&str; 10] = [
     // What stands in the place of an absent protected name.
     "file exists",
+    "no such device or address",
+    "not a directory",
     "is a directory",
     "permission denied",
     "operation not permitted",
@@ -41,18 +46,19 @@ const REFUSAL_WORDS: [&str; 8] = [
     "directory nonexistent",
 ];
 /// Words of programs for a network that cannot be reached.
-const NETWORK_WORDS: [&str; 10] = [
+const NETWORK_WORDS: [&str; 6] = [
     "could not resolve",
     "network is unreachable",
     "temporary failure in name resolution",
     "name or service not known",
     "failed to lookup",
-    "connection refused",
     "socket: operation not permitted",
-    "couldn't connect",
-    "failed to connect",
-    "/dev/tcp/",
 ];
+/// The same, but words that a program also has for a server of its own that does not run. With a private loopback they count only where
+/// the call failed.
+const CONNECTION_WORDS: [&str; 4] = ["connection refused", "couldn't connect", "failed to connect", "/dev/tcp/"];
+/// Calls that programs try and do without. Their refusal explains nothing.
+const TRIED_AND_DONE_WITHOUT: [&str; 4] = ["io_uring_setup", "userfaultfd", "perf_event_open", "keyctl"];
 /// The most paths that are looked at for one call.
 const PATHS: usize = 64;
 
@@ -91,8 +97,9 @@ impl Explainer {
         self.of_path(&self.resolve(path, cwd), access, if reported { "kernel" } else { "inferred" }).into_iter().collect()
     }
 
-    /// What a shell command was probably refused, from its text and its words.
-    pub fn of_program(&self, command: &str, output: &str, cwd: &Path) -> Vec<Denial> {
+    /// What a shell command was refused: what the kernel reported, and what follows from the command's text and its words. `failed` says
+    /// whether the command failed by its own account.
+    pub fn of_program(&self, command: &str, output: &str, cwd: &Path, refused: &[RefusedCall], failed: bool) -> Vec<Denial> {
         let mut denials = BTreeSet::new();
         let lowered: Vec<String> = output.lines().rev().take(400).map(str::to_lowercase).collect();
         let said = |words: &[&str]| lowered.iter().any(|line| words.iter().any(|word| line.contains(word)));
@@ -113,17 +120,57 @@ impl Explainer {
                 }
             }
         }
-        if self.network == NetworkMode::None && said(&NETWORK_WORDS) {
-            denials.insert(Denial {
-                resource: "network".to_owned(),
-                access: "connect".to_owned(),
-                layer: "seccomp and network namespace".to_owned(),
-                rule: self.network_rule.clone(),
-                certainty: "inferred".to_owned(),
-                grant: Some("mode = \"open\" under [network] in a policy of your own".to_owned()),
-            });
+        let internet =
+            |call: &&RefusedCall| call.call == "socket" && call.detail.as_ref().is_some_and(|family| family.starts_with("AF_INET"));
+        let reported = refused.iter().any(|call| internet(&call));
+        let spoken = said(&NETWORK_WORDS) || (said(&CONNECTION_WORDS) && (failed || self.network == NetworkMode::None));
+        if reported || (self.network != NetworkMode::Open && spoken) {
+            denials.insert(self.of_network(if reported { "kernel" } else { "inferred" }));
+        }
+        if failed {
+            let telling = refused.iter().filter(|call| !internet(call) && explains(call));
+            denials.extend(telling.map(of_call));
         }
         denials.into_iter().collect()
+    }
+
+    fn of_network(&self, certainty: &str) -> Denial {
+        let (layer, wider) = match self.network {
+            NetworkMode::None => ("seccomp and network namespace", "mode = \"loopback\" for servers of the call's own, or \"open\","),
+            _ => ("network namespace: nothing but the call's own loopback", "mode = \"open\""),
+        };
+        Denial {
+            resource: "network".to_owned(),
+            access: "connect".to_owned(),
+            layer: layer.to_owned(),
+            rule: self.network_rule.clone(),
+            certainty: certainty.to_owned(),
+            grant: Some(format!("{wider} under [network] in a policy of your own")),
+        }
+    }
+
+    /// What a call had made and what was taken out of effect at its end.
+    pub fn of_undone(&self, undone: &Undone) -> Denial {
+        let because = self.judge.judge(&undone.path, policy::Access::Write).because;
+        let rule = match (undone.kind, &because.rule) {
+            (UndoneKind::ProtectedName, Some(rule)) => rule.origin.to_string(),
+            (UndoneKind::ProtectedName, None) => "[filesystem] protect".to_owned(),
+            _ => "[git] allow".to_owned(),
+        };
+        let grant = because.rule.filter(|_| undone.kind == UndoneKind::ProtectedName && because.kind == Reason::Protected);
+        let now = match (&undone.became, &undone.failed) {
+            (_, Some(reason)) => format!("it could not be undone: {reason}"),
+            (Some(became), None) => format!("it is now {}", self.named(became)),
+            (None, None) => "it is gone".to_owned(),
+        };
+        Denial {
+            resource: format!("{} ({}; {now})", self.named(&undone.path), undone.kind.words()),
+            access: "write".to_owned(),
+            layer: "the sweep at the call's end".to_owned(),
+            rule,
+            certainty: "observed".to_owned(),
+            grant: grant.map(|rule| format!("a policy of your own that extends none with \"{}\" under protect", rule.place)),
+        }
     }
 
     fn of_path(&self, path: &Path, access: policy::Access, certainty: &str) -> Option<Denial> {
@@ -193,6 +240,23 @@ impl Explainer {
             }
         }
         normal
+    }
+}
+
+/// Whether the refusal of a call can be why a program failed.
+pub fn explains(call: &RefusedCall) -> bool {
+    !TRIED_AND_DONE_WITHOUT.contains(&call.call.as_str())
+}
+
+/// A system call that the kernel reported as refused.
+fn of_call(call: &RefusedCall) -> Denial {
+    Denial {
+        resource: call.sentence(),
+        access: "call".to_owned(),
+        layer: "seccomp".to_owned(),
+        rule: "the system call filter".to_owned(),
+        certainty: "kernel".to_owned(),
+        grant: None,
     }
 }
 

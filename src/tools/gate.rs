@@ -1,22 +1,32 @@
 //! The one way by which a call of the model's is carried out: classify → decide → record → launch → record → redact.
 
-use std::{cell::Cell, os::unix::fs::OpenOptionsExt, path::PathBuf, time::Instant};
+use std::{
+    cell::Cell,
+    fs,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use super::{
     capture::shorten,
     denial::Explainer,
+    limit,
     redact::Redactor,
     registry::{Invocation, PlanStep, StepStatus, parse},
     run::{FLOOD, Finished, run},
 };
 use crate::{
-    approval::{Judgement, judge},
+    approval::{
+        Binaries, Judged, Judgement, Rules,
+        shell::{Dialect, Opaque},
+    },
     audit::{CallStatus, Denial, Event, Log, LogError},
-    policy::Policy,
+    policy::{Access, Anchors, Judge, Policy},
     sandbox::{
-        Applied, EndedBy, LaunchError, Launcher, Plan, Program, Session,
+        Applied, EndedBy, LaunchError, Launcher, Plan, Program, RefusedCall, Session,
         message::{Launch, MessageError},
-        plan::INSIDE_OUTPUTS,
+        plan::{INSIDE_OUTPUTS, INSIDE_TMP},
     },
     worker::{Reply, Request},
 };
@@ -55,6 +65,7 @@ pub struct Gate {
     launcher: Launcher,
     log: Log,
     policy: Policy,
+    rules: Rules,
     session: Session,
     cwd: PathBuf,
     shell: &'static str,
@@ -88,11 +99,14 @@ impl Gate {
         let read_only = launcher.register(plan.read_only())?;
         let environment = plan.environment(&policy, &session);
         let explainer = Explainer::new(&policy, &session);
-        let shell = if ["/bin/bash", "/usr/bin/bash"].iter().any(|path| std::path::Path::new(path).exists()) { "bash" } else { "sh" };
+        let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
+        let (shell, dialect) = if bash { ("bash", Dialect::Bash) } else { ("sh", Dialect::Posix) };
+        let rules = Rules::new(&policy, binaries(&policy, &session, &environment), dialect);
         Ok(Self {
             launcher,
             log,
             policy,
+            rules,
             session,
             cwd,
             shell,
@@ -121,7 +135,7 @@ impl Gate {
     }
 
     /// Where calls start.
-    pub fn cwd(&self) -> &std::path::Path {
+    pub fn cwd(&self) -> &Path {
         &self.cwd
     }
 
@@ -138,7 +152,7 @@ impl Gate {
     /// Carries out one call and says what the model is to be told. Only what ends the run is an error.
     pub async fn call(&self, id: &str, name: &str, arguments: &str) -> Result<Outcome, GateError> {
         let began = Instant::now();
-        let decided = self.decide(name, arguments);
+        let Decided { call: decided, opaque } = self.decide(name, arguments);
         let (decision, decided_by, rule) = match &decided {
             Ok((_, rule)) => ("allow", if rule.is_some() { "rule" } else { "policy" }, rule.clone()),
             Err(refusal) => ("refuse", refusal.decided_by, Some(refusal.reason.clone())),
@@ -150,6 +164,7 @@ impl Gate {
             decision: decision.to_owned(),
             decided_by: decided_by.to_owned(),
             rule,
+            opaque: opaque.map(|opaque| self.redactor.redact(&opaque.what)),
         })?;
         let done = match decided {
             Err(refusal) => Done::refused(refusal.text()),
@@ -171,19 +186,26 @@ impl Gate {
             peak_bytes: done.peak_bytes,
             applied: done.applied,
             denials: done.denials.clone(),
+            refused_calls: done.refused,
         })?;
         Ok(Outcome { text, status: done.status, exit_code: done.exit_code, denials: done.denials, duration_ms, plan: done.plan })
     }
 
-    fn decide(&self, name: &str, arguments: &str) -> Result<(Invocation, Option<String>), Refusal> {
-        let invocation = parse(name, arguments).map_err(|reason| Refusal { decided_by: "arguments", reason })?;
-        let judged = match &invocation {
-            Invocation::Shell { command, .. } => judge(&self.policy, command),
-            // A plan is a note; it touches nothing.
-            Invocation::UpdatePlan(_) => Judgement::Allow { rule: None },
-            Invocation::File(_) => judge(&self.policy, ""),
+    fn decide(&self, name: &str, arguments: &str) -> Decided {
+        let invocation = match parse(name, arguments) {
+            Ok(invocation) => invocation,
+            Err(reason) => return Decided { call: Err(Refusal { decided_by: "arguments", reason }), opaque: None },
         };
-        match judged {
+        let (judgement, opaque) = match &invocation {
+            Invocation::Shell { command, .. } => {
+                let Judged { judgement, opaque, .. } = self.rules.judge(command);
+                (judgement, opaque)
+            }
+            // A plan is a note; it touches nothing.
+            Invocation::UpdatePlan(_) => (Judgement::Allow { rule: None }, None),
+            Invocation::File(_) => (self.rules.judge_other(), None),
+        };
+        let call = match judgement {
             Judgement::Allow { rule } => Ok((invocation, rule.map(|rule| rule.origin.to_string()))),
             Judgement::Forbid { reason } => {
                 Err(Refusal { decided_by: "rule", reason: format!("the policy forbids this command: {reason}") })
@@ -192,7 +214,8 @@ impl Gate {
                 decided_by: "rule",
                 reason: format!("a person would have to approve this, and none can be asked here: {reason}"),
             }),
-        }
+        };
+        Decided { call, opaque }
     }
 
     async fn shell(&self, command: &str, workdir: Option<&str>, timeout_ms: Option<u64>) -> Result<Done, GateError> {
@@ -221,6 +244,14 @@ impl Gate {
         } else if exit.ended_by == Some(EndedBy::Wall) {
             let limit = timeout_ms.unwrap_or(u64::MAX).min(u64::try_from(self.policy.limits.wall.as_millis()).unwrap_or(u64::MAX));
             (CallStatus::Limit, format!("Ended after {limit} ms: the limit on time, timeout_ms or [limits] wall."))
+        } else if exit.ended_by == Some(EndedBy::Memory) {
+            let limit = crate::policy::units::show_size(self.policy.limits.memory);
+            (CallStatus::Limit, format!("Ended, because its processes took more than {limit} of memory: [limits] memory."))
+        } else if exit.ended_by == Some(EndedBy::HostMemory) {
+            (CallStatus::Limit, "Ended by the machine, which had no more memory for it; the policy's limit was not reached.".to_owned())
+        } else if exit.ended_by == Some(EndedBy::Disk) {
+            let limit = crate::policy::units::show_size(self.policy.limits.disk);
+            (CallStatus::Limit, format!("Ended, because it took more than {limit} of disk space: [limits] disk."))
         } else if exit.ended_by == Some(EndedBy::ViewChanged) {
             (CallStatus::Limit, format!("It was {VIEW_CHANGED}."))
         } else if let Some(signal) = exit.signal {
@@ -228,17 +259,19 @@ impl Gate {
         } else {
             (if code == 0 { CallStatus::Ok } else { CallStatus::Failed }, format!("Exit code: {code}"))
         };
-        let denials =
-            if status == CallStatus::Ok && text.is_empty() { Vec::new() } else { self.explainer.of_program(command, &text, &cwd) };
+        let mut denials = self.explainer.of_program(command, &text, &cwd, &exit.refused, status != CallStatus::Ok);
+        denials.extend(exit.undone.iter().map(|undone| self.explainer.of_undone(undone)));
+        let limits: String = limit::met(&self.policy.limits, &exit, &text).iter().map(|note| format!("\n[portcullis] {note}")).collect();
         let shown = self.shown(text, output.gap());
         Ok(Done {
-            text: if shown.is_empty() { format!("{head}\n(no output)") } else { format!("{head}\nOutput:\n{shown}") },
+            text: if shown.is_empty() { format!("{head}\n(no output){limits}") } else { format!("{head}\nOutput:\n{shown}{limits}") },
             status,
             exit_code: Some(code),
             denials,
             output_bytes: output.total(),
             peak_bytes: Some(exit.peak_bytes),
             applied: Some(applied),
+            refused: exit.refused,
             plan: None,
         })
     }
@@ -253,6 +286,9 @@ impl Gate {
         let Some(reply) = reply else {
             let how = match (finished.exit.ended_by, finished.exit.signal) {
                 (Some(EndedBy::Wall), _) => "it took too long".to_owned(),
+                (Some(EndedBy::Memory), _) => "it took too much memory".to_owned(),
+                (Some(EndedBy::HostMemory), _) => "the machine had no more memory for it".to_owned(),
+                (Some(EndedBy::Disk), _) => "it took too much disk space".to_owned(),
                 (Some(EndedBy::ViewChanged), _) => format!("it was {VIEW_CHANGED}"),
                 (None, Some(signal)) => format!("it was ended by signal {signal}"),
                 (None, None) => "it ended without an answer".to_owned(),
@@ -264,13 +300,24 @@ impl Gate {
                 ..Done::ok(format!("Error: the tool did not answer: {how}."))
             });
         };
-        let denials = self.explainer.of_worker(&reply, &self.cwd);
+        let mut denials = self.explainer.of_worker(&reply, &self.cwd);
+        denials.extend(finished.exit.undone.iter().map(|undone| self.explainer.of_undone(undone)));
         let (text, status) = match reply {
             Reply::Ok { text, .. } => (text, CallStatus::Ok),
             Reply::Refused { message, .. } => (format!("Error: {message}"), CallStatus::Failed),
         };
         let output_bytes = text.len() as u64;
-        Ok(Done { text: self.shown(text, 0), status, exit_code: None, denials, output_bytes, peak_bytes, applied, plan: None })
+        Ok(Done {
+            text: self.shown(text, 0),
+            status,
+            exit_code: None,
+            denials,
+            output_bytes,
+            peak_bytes,
+            applied,
+            refused: Vec::new(),
+            plan: None,
+        })
     }
 
     /// Sends a request to a worker in a sandbox; no answer at all is `None`. Also how the agent itself reads instruction files, whose
@@ -298,7 +345,7 @@ impl Gate {
         }
         let name = format!("{}.txt", self.outputs.get());
         self.outputs.set(self.outputs.get() + 1);
-        let kept = std::fs::OpenOptions::new()
+        let kept = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
@@ -307,6 +354,30 @@ impl Gate {
         let whole = kept.is_ok().then(|| format!("{INSIDE_OUTPUTS}/{name}"));
         shorten(&text, whole.as_deref(), gap).unwrap_or(text)
     }
+}
+
+/// The binaries that the policy's rules mean. Only names that the policy holds are looked for, once, before the first call.
+fn binaries(policy: &Policy, session: &Session, environment: &[(String, String)]) -> Binaries {
+    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+    let judge = Judge::new(policy, &anchors);
+    // A link counts by where it lies and by where it leads.
+    let out_of_reach = |path: &Path| {
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        [path, &real].iter().all(|path| !path.starts_with(&session.workspace) && !judge.judge(path, Access::Write).allowed)
+    };
+    let is_program = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str()).unwrap_or_default();
+    let folders: Vec<PathBuf> = path.split(':').map(PathBuf::from).collect();
+    let names = policy.commands.iter().filter_map(|rule| rule.prefix.first()).map(String::as_str);
+    Binaries::find(names, &folders, &out_of_reach, &is_program)
+}
+
+/// What was decided of a call.
+struct Decided {
+    /// The call, with the rule that allows it, or why it does not run.
+    call: Result<(Invocation, Option<String>), Refusal>,
+    /// What of a shell command is not plainly understood.
+    opaque: Option<Opaque>,
 }
 
 struct Refusal {
@@ -328,6 +399,7 @@ struct Done {
     output_bytes: u64,
     peak_bytes: Option<u64>,
     applied: Option<Applied>,
+    refused: Vec<RefusedCall>,
     plan: Option<Vec<PlanStep>>,
 }
 
@@ -341,6 +413,7 @@ impl Done {
             output_bytes: 0,
             peak_bytes: None,
             applied: None,
+            refused: Vec::new(),
             plan: None,
         }
     }

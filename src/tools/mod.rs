@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod denial;
 pub mod gate;
+mod limit;
 pub mod redact;
 pub mod registry;
 pub mod run;

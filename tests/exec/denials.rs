@@ -94,8 +94,24 @@ fn the_network_is_refused_with_its_rule() {
     let played = world.play([one(shell(&phone))]).well();
     let denials = played.denials("call_0_0");
     assert!(
-        denials.iter().any(|denial| denial["access"] == "connect" && denial["rule"].as_str().unwrap().contains("read-only.toml:")),
+        denials.iter().any(|denial| denial["access"] == "connect" && denial["rule"].as_str().unwrap().contains("workspace-write.toml:")),
         "{denials:?}"
     );
     assert!(listener.accept().is_err(), "somebody connected");
+}
+
+#[test]
+fn what_the_system_call_filter_refuses_is_reported_by_the_kernel_and_not_guessed() {
+    let world = World::new();
+    let policy = world.policy("[network]\nmode = \"none\"\n");
+    let silent = "python3 -c 'import socket; socket.socket(socket.AF_INET)' 2>/dev/null; unshare -U true 2>/dev/null";
+    let played = world.play_with(&["--policy", &policy], [one(shell(silent)), one(shell("echo unshare: Operation not permitted"))]).well();
+    let denials = played.denials("call_0_0");
+    let of = |access: &str| denials.iter().find(|denial| denial["access"] == access).unwrap_or_else(|| panic!("{access}: {denials:?}"));
+    assert_eq!(
+        (of("connect")["certainty"].as_str(), of("connect")["layer"].as_str()),
+        (Some("kernel"), Some("seccomp and network namespace"))
+    );
+    assert_eq!((of("call")["certainty"].as_str(), of("call")["resource"].as_str()), (Some("kernel"), Some("unshare (a new namespace)")));
+    assert!(played.denials("call_1_0").is_empty(), "a program that only says so");
 }

@@ -93,6 +93,21 @@ fn an_interrupt_in_a_call_ends_it_and_is_recorded() {
 }
 
 #[test]
+fn an_interrupted_call_is_swept() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        let world = World::new();
+        let command = "mkdir q; echo evil > q/.envrc; git init -q r; git -C r config core.fsmonitor x; touch started; sleep 60";
+        let model = start([one(shell(command)), Turn::message("never")]);
+        let running = Running::start(&mut world.exec(&model, &["--json", "Do it."]), "");
+        wait_until("the call has started", || world.workspace().join("started").exists());
+        running.signal(signal);
+        running.end();
+        assert!(!world.workspace().join("q/.envrc").exists() && world.workspace().join("q/.envrc.refused").exists(), "signal {signal}");
+        assert!(!fs::read_to_string(world.workspace().join("r/.git/config")).unwrap().contains("fsmonitor"), "signal {signal}");
+    }
+}
+
+#[test]
 fn an_interrupt_while_the_model_thinks_ends_the_request() {
     let world = World::new();
     let model = start([Turn::message("late").with_pace(Pace { delay: Duration::from_secs(100), drip: Duration::ZERO })]);

@@ -42,11 +42,19 @@ impl World {
             home: at("home"),
             private: at("private"),
             state: at("state"),
+            linked: None,
             environment: BTreeMap::new(),
         };
         let mut plan = Plan::new(&policy::preset(preset).unwrap(), &session).unwrap();
         plan.layers = layers.to_vec();
         Self { base, plan }
+    }
+
+    /// The same without a loopback, as the presets that only read have it.
+    fn offline(preset: &str, layers: &[Layer]) -> Self {
+        let mut world = Self::new(preset, layers);
+        world.plan.network = policy::NetworkMode::None;
+        world
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -85,10 +93,34 @@ impl World {
                 FromSandbox::Started(what) => applied = Some(what),
                 FromSandbox::Exited(exit) => code = Some(exit.shell_code()),
                 FromSandbox::Failed { step, reason, .. } => panic!("could not {step}: {reason}"),
-                FromSandbox::Terminal => {}
+                FromSandbox::Terminal | FromSandbox::Listener => {}
             }
         }
         (String::from_utf8_lossy(&bytes).into_owned(), applied.unwrap(), code.unwrap())
+    }
+
+    /// Why the sandbox refuses to start a program, if it does.
+    fn refused(&self, command: &[&str]) -> Option<String> {
+        let launcher = Launcher::start().unwrap();
+        let plan = launcher.register(self.plan.clone()).unwrap();
+        let null = fs::File::open("/dev/null").unwrap();
+        let launch = Launch {
+            plan,
+            program: Program::Exec(command.iter().map(|word| (*word).to_owned()).collect()),
+            environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+            cwd: self.at("home/work"),
+            wall_ms: Some(60_000),
+            terminal: None,
+            terminal_streams: [false; 3],
+        };
+        let call = launcher.launch(launch, [null.as_fd(), null.as_fd(), null.as_fd()]).unwrap();
+        let mut reason = None;
+        while let Ok((message, _)) = call.next() {
+            if let FromSandbox::Failed { reason: why, .. } = message {
+                reason = Some(why);
+            }
+        }
+        reason
     }
 
     fn inside(&self, requests: &[Value]) -> Vec<Value> {
@@ -166,7 +198,7 @@ pub fn landlock_alone_keeps_a_call_to_what_is_granted() {
     if abi() < 6 {
         return skip("landlock_alone_keeps_a_call_to_what_is_granted", "this kernel's Landlock has no scopes (ABI 6, Linux 6.12)");
     }
-    let world = World::new("workspace-write", &[Layer::Landlock]);
+    let world = World::offline("workspace-write", &[Layer::Landlock]);
     let reached = reached(&world);
     for index in [READ_OUTSIDE, WRITE_OUTSIDE, LINK_OUT, TCP, ABSTRACT, SIGNAL, PROCESSES] {
         assert!(!reached[index], "request {index} got out: {reached:?}");
@@ -191,6 +223,30 @@ pub fn landlock_says_what_it_was_built_for() {
     let (_, applied, code) = World::new("workspace-write", &[Layer::Landlock]).run(&["true"], "");
     assert_eq!((applied.landlock_abi, code), (abi().min(7), 0));
     assert_eq!((applied.seccomp_allowed, applied.namespaces.len()), (0, 0));
+}
+
+/// As on the kernels that have them: what an older ABI cannot rule is held by the other layers, or refused.
+pub fn each_older_abi_is_applied_as_far_as_it_goes() {
+    for number in 1..=abi().min(7) {
+        let mut alone = World::offline("workspace-write", &[Layer::Landlock]);
+        alone.plan.landlock_abi = number;
+        let answers = alone.inside(&[
+            json!(["read", alone.at("outside/file")]),
+            json!(["write", alone.at("outside/new"), "x"]),
+            json!(["write", alone.at("home/work/new"), "x"]),
+        ]);
+        assert!(!ok(&answers[0]) && !ok(&answers[1]) && ok(&answers[2]), "ABI {number} alone: {answers:?}");
+        let mut all = World::new("workspace-write", &[Layer::Namespaces, Layer::Landlock, Layer::Seccomp]);
+        all.plan.landlock_abi = number;
+        assert_eq!(reached(&all)[..READ_HIDDEN + 1], [false; READ_HIDDEN + 1], "ABI {number} with all other layers");
+        let (_, applied, code) = all.run(&["true"], "");
+        assert_eq!((applied.landlock_abi, code), (number, 0), "what was applied is said");
+        let mut open = World::new("networked", &[Layer::Namespaces, Layer::Landlock, Layer::Seccomp]);
+        open.plan.landlock_abi = number;
+        let refused = open.refused(&["touch", "ran"]);
+        assert_eq!(refused.is_some(), number < 6, "ABI {number} under an open network: {refused:?}");
+        assert!(refused.is_none_or(|reason| reason.contains("ABI 6")));
+    }
 }
 
 pub fn seccomp_alone_refuses_what_no_program_needs() {
@@ -219,7 +275,7 @@ pub fn seccomp_alone_refuses_what_no_program_needs() {
     };
     let free = World::new("workspace-write", &[]);
     let control = free.inside(&calls(&free).into_iter().map(|(.., request)| request).collect::<Vec<_>>());
-    let world = World::new("workspace-write", &[Layer::Seccomp]);
+    let world = World::offline("workspace-write", &[Layer::Seccomp]);
     let answers = world.inside(&calls(&world).into_iter().map(|(.., request)| request).collect::<Vec<_>>());
     let root = nix::unistd::geteuid().is_root();
     for (((what, anybody, _), answer), control) in calls(&world).iter().zip(&answers).zip(&control) {
@@ -281,7 +337,7 @@ pub fn namespaces_alone_hide_processes_files_and_the_network() {
     ]);
     let numbers = answers[0]["list"].as_array().unwrap().iter().filter(|name| name.as_str().unwrap().parse::<u32>().is_ok()).count();
     assert!(numbers <= 3, "{numbers} processes are seen");
-    assert_eq!(answers[1]["out"], "sandbox\n");
+    assert_eq!(answers[1]["out"], "localhost\n");
     assert!(!answers[2]["list"].as_array().unwrap().contains(&json!("root")), "{}", answers[2]);
     assert_eq!(answers[3]["errno"], "EROFS");
     let status = answers[4]["text"].as_str().unwrap();

@@ -26,7 +26,7 @@ struct Filter {
 impl Filter {
     fn all() -> Vec<Self> {
         let mut all = Vec::new();
-        for mode in [NetworkMode::None, NetworkMode::Open] {
+        for mode in [NetworkMode::None, NetworkMode::Loopback, NetworkMode::Open] {
             all.push(Self::of(mode, Audience::Program));
             all.push(Self::of(mode, Audience::Worker));
         }
@@ -125,7 +125,7 @@ pub fn calls_are_answered_as_an_older_kernel_would_or_refused_on_purpose() {
 }
 
 pub fn the_worker_starts_nothing_and_connects_to_nothing() {
-    for mode in [NetworkMode::None, NetworkMode::Open] {
+    for mode in [NetworkMode::None, NetworkMode::Loopback, NetworkMode::Open] {
         let (program, worker) = (Filter::of(mode, Audience::Program), Filter::of(mode, Audience::Worker));
         for call in [libc::SYS_execve, libc::SYS_execveat, libc::SYS_fork, libc::SYS_vfork, libc::SYS_clone, libc::SYS_connect] {
             program.gives(call, &[], ALLOW);
@@ -157,7 +157,7 @@ pub fn no_flag_makes_a_namespace() {
             | libc::CLONE_SYSVSEM
             | libc::CLONE_SETTLS,
     );
-    for mode in [NetworkMode::None, NetworkMode::Open] {
+    for mode in [NetworkMode::None, NetworkMode::Loopback, NetworkMode::Open] {
         let filter = Filter::of(mode, Audience::Program);
         for flag in flags.map(bits) {
             filter.gives(libc::SYS_unshare, &[flag], PERM);
@@ -175,9 +175,9 @@ pub fn socket_families_are_those_of_the_network_mode() {
     let stream = bits(libc::SOCK_STREAM | libc::SOCK_CLOEXEC);
     let datagram = bits(libc::SOCK_DGRAM | libc::SOCK_NONBLOCK);
     let raw = bits(libc::SOCK_RAW | libc::SOCK_CLOEXEC);
-    for mode in [NetworkMode::None, NetworkMode::Open] {
+    for mode in [NetworkMode::None, NetworkMode::Loopback, NetworkMode::Open] {
         let filter = Filter::of(mode, Audience::Program);
-        let network = if mode == NetworkMode::Open { ALLOW } else { PERM };
+        let network = if mode == NetworkMode::None { PERM } else { ALLOW };
         for family in [libc::AF_INET, libc::AF_INET6].map(bits) {
             filter.gives(libc::SYS_socket, &[family, stream, 0], network);
             filter.gives(libc::SYS_socket, &[family, datagram, bits(libc::IPPROTO_UDP)], network);
@@ -207,6 +207,18 @@ pub fn nothing_types_into_a_terminal() {
         filter.gives(libc::SYS_ioctl, &[0, 0x541c], PERM);
         for harmless in [libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIOCLEX] {
             filter.gives(libc::SYS_ioctl, &[0, harmless], ALLOW);
+        }
+    }
+}
+
+pub fn no_personality_weakens_what_it_starts() {
+    for filter in Filter::all() {
+        for weaker in [0x010_0000, 0x020_0000, 0x040_0000, 0x010_0000 | 0x8, 0x044_0000] {
+            filter.gives(libc::SYS_personality, &[weaker], PERM);
+        }
+        // Linux itself, 32-bit names, no randomised addresses (debuggers), and the question which one is in force.
+        for ordinary in [0, 0x8, 0x2_0000, 0x004_0000, 0xffff_ffff] {
+            filter.gives(libc::SYS_personality, &[ordinary], ALLOW);
         }
     }
 }

@@ -20,10 +20,13 @@ const WRITES: (&str, &str) = (
     "Writable, and readable too: ",
     ". No other file or folder is writable, but for a /dev/shm of each call's own and devices such as /dev/null.",
 );
-const DENY: (&str, &str) = ("Where they exist, neither readable nor writable, even inside the above: ", ".");
+const DENY: (&str, &str) = (
+    "Where they exist, neither readable nor writable, even inside the above: ",
+    ". Names with a * do not count inside node_modules and site-packages.",
+);
 const PROTECT: (&str, &str) = (
     "Never writable: ",
-    ". Those without a * cannot be created either: where one is absent, an empty read-only file or folder may stand in its place.",
+    ". Those without a * cannot be created either: where one is absent, an empty read-only file or folder may stand in its place. One with a * that a call makes is renamed when the call ends: .refused is put behind its name. Names with a * do not count inside node_modules and site-packages.",
 );
 
 /// Both lists of a policy as its sentences say them, for what one of them implies of the other.
@@ -186,7 +189,13 @@ pub fn writes(world: &World, _text: &str, report: &mut Report) -> Result<(), Str
         let answers = world.inside(&places.iter().map(request).collect::<Vec<_>>())?;
         let mut expected = BTreeSet::new();
         for (place, answer) in places.iter().zip(&answers) {
-            let private = private_spot(world, place).map(|spot| said::granted(&granted.write, &spot));
+            // Of a cache that is a folder there is a private copy.
+            let copied = is_cache(world, place) && granted.readable(place) && place.exists();
+            if copied && place.is_file() {
+                report.must(fs::read(place).is_ok_and(|content| content == b"as it was"), || format!("{} changed", place.display()));
+                continue;
+            }
+            let private = private_spot(world, place).map(|spot| said::granted(&granted.write, &spot)).or(copied.then_some(true));
             let (may, seen) = match private {
                 // What is at the place is the session's own; the host's is another.
                 Some(may) => (may, false),
@@ -228,6 +237,13 @@ fn private_spot(world: &World, place: &Path) -> Option<Spot> {
     }
     let unnamed = place == world.home().join("notes.txt");
     ((place == world.home() || unnamed) && hides(policy::ClaimKind::PrivateHome)).then_some(Spot::Home)
+}
+
+/// Whether a place lies in a package cache of which the private home is said to hold a copy that can be written.
+fn is_cache(world: &World, place: &Path) -> bool {
+    let said = policy::claims(&world.policy).iter().any(|claim| claim.text.contains("it holds private copies, which can be written."));
+    let caches = policy::groups::group("caches").unwrap().unwrap();
+    said && caches.rules.iter().any(|rule| matches!(&rule.place, policy::Place::Home(below) if place.starts_with(world.home().join(below))))
 }
 
 /// Two places for each glob: at the root, and further down.
@@ -330,10 +346,22 @@ pub fn protect(world: &World, text: &str, report: &mut Report) -> Result<(), Str
     }
     if Granted::of(world)?.writable(&workspace) {
         world.rebuild(Plant::Nothing);
-        fs::create_dir_all(workspace.join("src/deep")).unwrap();
+        for place in &wild {
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+        }
+        fs::create_dir_all(workspace.join("node_modules/a")).unwrap();
         let answers = world.inside(&wild.iter().map(|place| json!(["write", place, "x"])).collect::<Vec<_>>())?;
         for (place, answer) in wild.iter().zip(&answers) {
-            report.must(answer["ok"] == true && place.exists(), || format!("{} may be made where it has a *: {answer}", place.display()));
+            let mut refused = place.clone().into_os_string();
+            refused.push(".refused");
+            let renamed = !place.exists() && fs::read_to_string(&refused).is_ok_and(|text| text == "x");
+            report.must(answer["ok"] == true && renamed, || format!("{} is said to be renamed: {answer}", place.display()));
+        }
+        let in_packages: BTreeSet<PathBuf> =
+            wild.iter().filter_map(|place| Some(workspace.join("node_modules/a").join(place.file_name()?))).collect();
+        let answers = world.inside(&in_packages.iter().map(|place| json!(["write", place, "x"])).collect::<Vec<_>>())?;
+        for (place, answer) in in_packages.iter().zip(&answers) {
+            report.must(answer["ok"] == true && place.exists(), || format!("{} lies in a package folder: {answer}", place.display()));
         }
     }
     Ok(())
@@ -348,9 +376,12 @@ pub fn private_temporary(world: &World, text: &str, report: &mut Report) -> Resu
 }
 
 pub fn private_home(world: &World, text: &str, report: &mut Report) -> Result<(), String> {
-    report.reads(
-        text,
-        "~ is a private folder of this session: it holds only the places named above, and what is written there is gone at the end.",
+    let copies = text.split_once(" Of package caches that are named above (").map_or("", |(_, copies)| copies);
+    report.must(
+        text.starts_with(
+            "~ is a private folder of this session: it holds only the places named above, and what is written there is gone at the end.",
+        ) && (copies.is_empty() || copies.ends_with(") it holds private copies, which can be written.")),
+        || format!("the sentence is {text:?}"),
     );
     world.rebuild(Plant::Folders);
     let granted = Granted::of(world)?;

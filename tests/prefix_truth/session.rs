@@ -211,12 +211,26 @@ pub fn commands(world: &World, text: &str, report: &mut Report) -> Result<(), St
 }
 
 pub fn ask(world: &World, text: &str, report: &mut Report) -> Result<(), String> {
+    let of = |decision| world.policy.commands.iter().filter(move |rule| rule.decision == decision).map(|rule| rule.prefix.join(" "));
+    let judges = of(Decision::Ask).chain(of(Decision::Forbid)).next().is_some();
+    let mut allowed: Vec<String> = of(Decision::Allow).map(|prefix| format!("`{prefix}`")).collect();
+    allowed.sort();
+    let beyond = "a shell command of more than 16KiB, 50 simple commands or 16 levels of nesting";
     let expected = match world.policy.ask {
-        Ask::WhenNeeded => "Other calls run without asking.",
-        Ask::Always => "A person is asked before every call but update_plan; where none can be asked it is refused.",
-        Ask::Never => "Nobody can be asked: what would ask is refused with the reason.",
+        Ask::WhenNeeded if judges => format!("Other calls run without asking, but {beyond} asks."),
+        Ask::WhenNeeded => "Other calls run without asking.".to_owned(),
+        Ask::Always if allowed.is_empty() => {
+            "A person is asked before every call but update_plan; where none can be asked it is refused.".to_owned()
+        }
+        Ask::Always => format!(
+            "A person is asked before every call but update_plan and plain shell commands (no redirection to a file, no variables, no expansions) \
+             that begin with one of: {}; where none can be asked it is refused.",
+            allowed.join(", ")
+        ),
+        Ask::Never if judges => format!("Nobody can be asked: what would ask is refused with the reason, and so is {beyond}."),
+        Ask::Never => "Nobody can be asked: what would ask is refused with the reason.".to_owned(),
     };
-    report.reads(text, expected);
+    report.reads(text, &expected);
     world.rebuild(Plant::Nothing);
     let mut turns = vec![
         Turn::call("shell", &json!({"command": "echo it ran", "workdir": null, "timeout_ms": null}).to_string()),
@@ -230,12 +244,26 @@ pub fn ask(world: &World, text: &str, report: &mut Report) -> Result<(), String>
     let ran = [session.outputs[0].contains("it ran"), session.outputs[1].contains("read me")];
     if session.asks {
         report.must(ran == [false, false], || format!("nobody was asked: {:?}", session.outputs));
-        let rule = allowed.as_ref().map(|_| &session.statuses[2]);
-        report.must(rule.is_none_or(|status| status == "refused"), || format!("a rule that allows: {:?}", session.outputs));
+        if let Some(prefix) = &allowed {
+            report.must(session.statuses[2] == "ok" && session.outputs[2].contains("it"), || {
+                format!("a rule that allows: {:?}", session.outputs)
+            });
+            // With a file to write, a variable or an expansion it is not that plain command any more.
+            let other = [format!("{prefix} it ran > src/ran"), format!("A=1 {prefix} it ran"), format!("{prefix} \"$(echo it ran)\"")];
+            let session = world.session(&other.iter().map(String::as_str).collect::<Vec<_>>())?;
+            report.must(session.statuses.iter().all(|status| status == "refused"), || format!("not plain: {:?}", session.outputs));
+        }
         let plan = world.calls(vec![Turn::call("update_plan", &json!({"plan": [{"step": "look", "status": "pending"}]}).to_string())])?;
         report.must(plan.statuses[0] == "ok", || format!("update_plan: {:?}", plan.outputs));
     } else {
         report.must(ran == [true, true], || format!("nobody needs to be asked: {:?}", session.outputs));
+    }
+    if judges {
+        let [within, beyond] = [49, 50].map(|count| format!("{}echo it ran", "true; ".repeat(count)));
+        let session = world.session(&[&within, &beyond])?;
+        let ran = [session.outputs[0].contains("it ran"), session.outputs[1].contains("it ran")];
+        report.must(ran == [!session.asks, false], || format!("fifty commands and one more: {:?}", session.outputs));
+        report.must(session.statuses[1] == "refused", || format!("one more: {:?}", session.statuses));
     }
     if world.policy.ask == Ask::Never
         && let Some(rule) = world.policy.commands.iter().find(|rule| rule.decision == Decision::Ask)

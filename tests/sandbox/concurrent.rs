@@ -36,9 +36,11 @@ fn a_folder_handed_from_one_sandbox_to_another_keeps_its_covers() {
     host.write(
         "give.py",
         "
-import socket, os
+import socket, os, time
+while not os.path.exists('go'): time.sleep(0.01)
 s = socket.socket(socket.AF_UNIX)
-s.bind('socket'); s.listen(1)
+s.bind('new-socket'); s.listen(1)
+os.rename('new-socket', 'socket')
 c, _ = s.accept()
 socket.send_fds(c, [b'x'], [os.open('.', os.O_RDONLY | os.O_DIRECTORY)])
 c.recv(1)
@@ -47,7 +49,9 @@ c.recv(1)
     host.write(
         "take.py",
         "
-import socket, os, sys
+import socket, os, sys, time
+open('ready', 'w')
+while not os.path.exists('socket'): time.sleep(0.01)
 c = socket.socket(socket.AF_UNIX)
 c.connect('socket')
 _, (folder,), _, _ = socket.recv_fds(c, 1, 1)
@@ -68,8 +72,10 @@ for act in [
     );
     let config = host.read(".git/config");
     let giver = Running::start(host.sandbox(&["python3", "give.py"]));
-    assert!(eventually(|| host.has("socket")));
     let mut taker = Running::start(host.sandbox(&["python3", "take.py"]));
+    // A socket that is there when a call starts is out of its reach, so it is made when both have started.
+    assert!(eventually(|| host.has("ready")));
+    host.write("go", "");
     let given = giver.end();
     assert_eq!(given.code, 0, "{given:#?}");
     taker.type_line("");

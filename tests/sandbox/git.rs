@@ -89,14 +89,25 @@ fn a_repository_cannot_be_made_where_there_is_none() {
 }
 
 #[test]
-fn a_repository_inside_the_repository_stays_as_it_is() {
+fn a_repository_inside_the_repository_can_be_worked_in_and_git_runs_nothing_new_there() {
     let host = Host::new();
     host.git(&["init", "-q", "vendor/lib"]);
-    let before = listing(&host.workspace.join("vendor/lib/.git"));
-    host.sh("echo x > vendor/lib/.git/hooks/pre-commit; git -C vendor/lib config core.fsmonitor x; mv vendor/lib/.git old; mv vendor/lib old; mv vendor old");
-    host.sh("echo changed > vendor/lib/file").done();
-    assert_same(&listing(&host.workspace.join("vendor/lib/.git")), &before, "");
-    assert_eq!(host.read("vendor/lib/file").as_deref(), Some("changed\n"));
+    let config = host.read("vendor/lib/.git/config");
+    let hooks = listing(&host.workspace.join("vendor/lib/.git/hooks"));
+    host.sh("echo changed > vendor/lib/file; cd vendor/lib && git add . && git -c user.name=a -c user.email=b commit -qm inside").done();
+    assert_eq!(host.git(&["-C", "vendor/lib", "log", "--format=%s"]).stdout, "inside\n");
+    for script in [
+        "echo x > vendor/lib/.git/hooks/pre-commit; git -C vendor/lib config core.fsmonitor x",
+        "echo .. > vendor/lib/.git/commondir; echo '[core] fsmonitor=x' > vendor/lib/.git/config.worktree",
+        "rm -rf vendor/lib/.git/config vendor/lib/.git/hooks; mkdir vendor/lib/.git/hooks; echo x > vendor/lib/.git/hooks/pre-commit",
+        "mv vendor/lib old; mv vendor old; mv -T vendor/lib/.git/hooks old",
+    ] {
+        host.sh(script);
+        assert_eq!(host.read("vendor/lib/.git/config"), config, "{script}");
+        assert_same(&listing(&host.workspace.join("vendor/lib/.git/hooks")), &hooks, script);
+        assert!(!host.has("vendor/lib/.git/commondir"), "{script}");
+        assert!(!host.read("vendor/lib/.git/config.worktree").unwrap_or_default().contains("fsmonitor"), "{script}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The network and the host's unix sockets: reached under `open`, out of reach under `none`, as their other end sees it.
+//! The network and the host's unix sockets: reached under `open`, out of reach under `none` and `loopback`, as their other end sees it.
 
 use std::{
     io::Read,
@@ -13,6 +13,8 @@ use std::{
 use crate::support::{Host, installed, skip};
 
 const OPEN: &str = "[network]\nmode = \"open\"";
+/// Presets with network mode `none` and `loopback`.
+const CLOSED: [&str; 2] = ["read-only", "workspace-write"];
 
 fn python(name: &str) -> bool {
     let there = installed("python3");
@@ -23,8 +25,8 @@ fn python(name: &str) -> bool {
 }
 
 #[test]
-fn a_connection_is_accepted_under_open_and_never_arrives_under_none() {
-    if !python("a_connection_is_accepted_under_open_and_never_arrives_under_none") {
+fn a_connection_is_accepted_under_open_and_never_arrives_without_a_network() {
+    if !python("a_connection_is_accepted_under_open_and_never_arrives_without_a_network") {
         return;
     }
     let host = Host::new();
@@ -33,9 +35,11 @@ fn a_connection_is_accepted_under_open_and_never_arrives_under_none() {
     let port = listener.local_addr().unwrap().port();
     let connect = format!("import socket; socket.create_connection(('127.0.0.1', {port}), 3).sendall(b'hello')");
     let script = ["python3", "-c", connect.as_str()];
-    let ended = host.sandbox(&script).output().unwrap();
-    assert!(!ended.status.success());
-    assert!(listener.accept().is_err(), "a connection arrived under `none`");
+    for policy in CLOSED {
+        let ended = host.sandbox_under(policy, &script).output().unwrap();
+        assert!(!ended.status.success());
+        assert!(listener.accept().is_err(), "a connection arrived under {policy}");
+    }
 
     let policy = host.policy("open", OPEN);
     let ended = host.sandbox_under(&policy, &script).output().unwrap();
@@ -48,15 +52,15 @@ fn a_connection_is_accepted_under_open_and_never_arrives_under_none() {
 }
 
 #[test]
-fn no_way_of_opening_a_connection_works_under_none() {
-    if !python("no_way_of_opening_a_connection_works_under_none") {
+fn no_way_of_opening_a_connection_works_without_a_network() {
+    if !python("no_way_of_opening_a_connection_works_without_a_network") {
         return;
     }
     let host = Host::new();
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     tcp.set_nonblocking(true).unwrap();
     let port = tcp.local_addr().unwrap().port();
-    let ended = host.python(&format!(
+    let program = format!(
         "
 import socket
 def attempt(family, kind, protocol, act):
@@ -74,18 +78,21 @@ attempt(socket.AF_INET, socket.SOCK_STREAM, 262, lambda s: s.connect(to))
 attempt(socket.AF_INET6, socket.SOCK_STREAM, 0, lambda s: s.connect(('::ffff:127.0.0.1', {port})))
 attempt(socket.AF_INET, socket.SOCK_RAW, 1, lambda s: s.sendto(b'x', to))
 attempt(17, socket.SOCK_RAW, 0, lambda s: None)
-attempt(16, socket.SOCK_RAW, 0, lambda s: None)
+attempt(16, socket.SOCK_RAW, 12, lambda s: None)
 attempt(40, socket.SOCK_STREAM, 0, lambda s: None)
 attempt(38, socket.SOCK_SEQPACKET, 0, lambda s: None)
 "
-    ));
-    assert_eq!((ended.stdout.as_str(), ended.code), ("", 0), "{ended:#?}");
-    assert!(tcp.accept().is_err(), "a connection arrived under `none`");
+    );
+    for policy in CLOSED {
+        let ended: crate::support::Ended = host.sandbox_under(policy, &["python3", "-c", &program]).output().unwrap().into();
+        assert_eq!((ended.stdout.as_str(), ended.code), ("", 0), "{policy}: {ended:#?}");
+        assert!(tcp.accept().is_err(), "a connection arrived under {policy}");
+    }
 }
 
 #[test]
-fn a_datagram_arrives_under_open_and_never_under_none() {
-    if !python("a_datagram_arrives_under_open_and_never_under_none") {
+fn a_datagram_arrives_under_open_and_never_without_a_network() {
+    if !python("a_datagram_arrives_under_open_and_never_without_a_network") {
         return;
     }
     let host = Host::new();
@@ -95,8 +102,10 @@ fn a_datagram_arrives_under_open_and_never_under_none() {
     let send = format!("import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'hello', ('127.0.0.1', {port}))");
     let script = ["python3", "-c", send.as_str()];
     let mut bytes = [0; 16];
-    host.sandbox(&script).output().unwrap();
-    assert!(socket.recv(&mut bytes).is_err(), "a datagram arrived under `none`");
+    for policy in CLOSED {
+        host.sandbox_under(policy, &script).output().unwrap();
+        assert!(socket.recv(&mut bytes).is_err(), "a datagram arrived under {policy}");
+    }
     let policy = host.policy("open", OPEN);
     host.sandbox_under(&policy, &script).output().unwrap();
     assert_eq!(socket.recv(&mut bytes).unwrap(), 5);

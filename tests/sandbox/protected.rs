@@ -186,10 +186,13 @@ fn after_a_killed_launcher_the_next_run_cleans_up() {
 }
 
 #[test]
-fn what_the_person_puts_into_a_placeholder_meanwhile_is_kept() {
+fn what_the_person_puts_in_the_place_of_a_placeholder_meanwhile_is_kept() {
     let host = Host::new();
     let running = beating(&host);
-    host.write(".claude/settings.json", "{}");
+    // Made beside it first: an empty folder would be taken for a placeholder when the run ends.
+    host.write("new/settings.json", "{}");
+    fs::remove_file(host.workspace.join(".claude")).unwrap();
+    fs::rename(host.workspace.join("new"), host.workspace.join(".claude")).unwrap();
     running.signal(Signal::SIGTERM);
     running.end();
     assert_eq!(host.read(".claude/settings.json").as_deref(), Some("{}"));
@@ -212,5 +215,31 @@ fn a_dangling_link_that_a_call_leaves_behind_does_not_stop_the_next() {
         let next = host.sh("echo fine > next");
         assert_eq!(next.code, 0, "{name}: {next:#?}");
         assert_eq!(host.read("next").as_deref(), Some("fine\n"), "{name}");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_no_litter() {
+    const NAME: &str = "a_full_disk_leaves_no_litter";
+    let host = Host::without_git();
+    let mut whole = host.bare_program("unshare");
+    if !whole.args(["-Urm", "mount", "-t", "tmpfs", "none", "/mnt"]).output().is_ok_and(|output| output.status.success()) {
+        return skip(NAME, "kernel: nothing can be mounted here in a user namespace");
+    }
+    // Enough inodes for some of the placeholders, and then for none.
+    for inodes in [2, 6, 12, 40] {
+        let script = format!(
+            "mount -t tmpfs -o size=64k,nr_inodes={inodes} none \"$1\" && cd \"$1\" && head -c 1000000 /dev/zero > fill; find . | sort > \"$3/before\"; \
+             \"$2\" sandbox --workspace \"$1\" -- sh -c 'mkdir a; echo x > b; rm -rf a b; true'; find . | sort > \"$3/after\""
+        );
+        let mut command = host.bare_program("unshare");
+        command
+            .args(["-Urm", "sh", "-c", &script, "sh"])
+            .arg(&host.workspace)
+            .arg(crate::support::program())
+            .arg(host.root.join("outside"));
+        let ended = crate::support::Ended::from(command.output().unwrap());
+        let read = |name: &str| fs::read_to_string(host.root.join("outside").join(name)).unwrap();
+        assert_eq!(read("after"), read("before"), "{inodes} inodes: {ended:#?}");
     }
 }

@@ -114,8 +114,9 @@ fn every_namespace_is_the_sandboxs_own() {
 fn kernel_settings_are_read_only() {
     let host = Host::new();
     let before = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
-    let ended =
-        host.sh("echo '|/tmp/x' > /proc/sys/kernel/core_pattern; echo 1 > /proc/sys/kernel/pid_max; echo b > /proc/sysrq-trigger; ls /sys");
+    let ended = host.sh(
+        "echo '|/tmp/x' > /proc/sys/kernel/core_pattern; echo 1 > /proc/sys/kernel/pid_max; echo b > /proc/sysrq-trigger; ls /sys/kernel",
+    );
     assert!(ended.code != 0, "{ended:#?}");
     assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), before);
 }

@@ -127,7 +127,12 @@ impl Ended {
     /// The same, if there was a sandbox: where none starts, nothing can be broken either, and a test of a protection would prove nothing.
     #[track_caller]
     pub fn ran(self) -> Self {
-        let refusal = self.stderr.lines().any(|line| line.starts_with("portcullis: ") && !line.contains("ended the command"));
+        let refusal = self.stderr.lines().any(|line| {
+            line.starts_with("portcullis: ")
+                && !line.contains("end of the command")
+                && !line.contains("while the command ran")
+                && !line.contains("ended the command")
+        });
         assert!(!refusal, "{self:#?}");
         self
     }
@@ -209,6 +214,32 @@ impl Host {
         Ended::from(command.output().unwrap()).done()
     }
 
+    /// git on the host in a folder of the workspace, still to be told what to do.
+    pub fn git_command(&self, folder: &str) -> Command {
+        let mut command = self.plain_git();
+        command.arg("-C").arg(self.workspace.join(folder));
+        command
+    }
+
+    /// git on the host, as the person would run it, still to be told what to do.
+    pub fn plain_git(&self) -> Command {
+        let mut command = self.clean("git");
+        command.env("GIT_CONFIG_NOSYSTEM", "1");
+        command
+    }
+
+    /// Another program in the clean environment, still to be told what to do.
+    pub fn bare_program(&self, name: &str) -> Command {
+        self.clean(name)
+    }
+
+    /// The program itself, with arguments.
+    pub fn bare(&self, arguments: &[&str]) -> Command {
+        let mut command = self.clean(program());
+        command.args(arguments);
+        command
+    }
+
     /// The listing of the workspace.
     pub fn tree(&self) -> BTreeMap<PathBuf, String> {
         listing(&self.workspace)
@@ -252,8 +283,9 @@ impl Host {
         ended
     }
 
+    /// A program on the host, still to be run, with this home and nothing else of the machine's environment.
     #[allow(clippy::disallowed_methods, reason = "a test starts the program under test, and git as the person would")]
-    fn clean(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn clean(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()
@@ -316,6 +348,17 @@ impl Running {
         let stdin = self.0.stdin.as_mut().unwrap();
         writeln!(stdin, "{line}").unwrap();
         stdin.flush().unwrap();
+    }
+
+    /// The next line that it writes.
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        let stdout = self.0.stdout.as_mut().unwrap();
+        while line.last() != Some(&b'\n') && std::io::Read::read(stdout, &mut byte).unwrap() > 0 {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
     }
 
     /// Closes its standard input and waits for its end.

@@ -15,8 +15,8 @@
 //! | `landlock` | `abi` or null, `used_abi`: the newest that this version uses, `reason`, `rights`: one `{abi, adds, had, without}` per ABI |
 //! | `seccomp`, `mounts`, `proc` | `{works, reason}`: system call filters; mounting in new namespaces; mounting `/proc` there |
 //! | `namespaces` | one `{name, works, reason}` per namespace |
-//! | `processes` | `{bound, pid_max_per_namespace}`; `bound` is `"pid_max"`, `"rlimit"` or `"none"` |
-//! | `cgroups` | `{controllers, used}`: version 2 controllers that are delegated to the caller, and whether this version uses them |
+//! | `processes` | `{bound, pid_max_per_namespace}`; `bound` is `"cgroup"`, `"pid_max"`, `"rlimit"` or `"none"` |
+//! | `cgroups` | `{controllers, used}`: version 2 controllers that are delegated to the caller, and whether calls get a group each |
 //! | `macos` | `{applicable, sandbox_exec, built}` |
 //! | `settings` | the values of the kernel settings that decide over namespaces; null where there is no such setting |
 //! | `presets` | one `{name, default, enforced, needs, lacks}` per preset; `enforced` is `"full"`, `"part"` or `"refused"`; `needs` is for people |

@@ -7,11 +7,11 @@ use serde::Serialize;
 use crate::{
     cli::exit::Exit,
     policy::{self, NetworkMode, Policy, canonical, load::DEFAULT_PRESET},
-    sandbox::linux::{
-        landlock::NEWEST,
-        probe::{
+    sandbox::{
+        linux::probe::{
             Capabilities, LANDLOCK_REMEDY, LANDLOCK_RIGHTS, MOUNT_REMEDY, NAMESPACE_REMEDY, PROC_REMEDY, PROCESS_REMEDY, SECCOMP_REMEDY,
         },
+        plan::NEWEST_LANDLOCK_ABI,
     },
 };
 
@@ -80,10 +80,11 @@ impl Machine {
     }
 
     fn process_bound(&self) -> &'static str {
-        match (self.root, self.capabilities.pid_max) {
-            (false, _) => "rlimit",
-            (true, true) => "pid_max",
-            (true, false) => "none",
+        match (self.capabilities.cgroups, self.root, self.capabilities.pid_max) {
+            (true, ..) => "cgroup",
+            (false, false, _) => "rlimit",
+            (false, true, true) => "pid_max",
+            (false, true, false) => "none",
         }
     }
 }
@@ -222,7 +223,7 @@ impl Report {
             container: machine.container,
             landlock: Landlock {
                 abi,
-                used_abi: abi.unwrap_or(0).min(NEWEST),
+                used_abi: abi.unwrap_or(0).min(NEWEST_LANDLOCK_ABI),
                 reason: found.landlock.clone().err(),
                 rights: LANDLOCK_RIGHTS.iter().map(right).collect(),
             },
@@ -238,7 +239,7 @@ impl Report {
             mounts: (&found.mounts).into(),
             proc: (&found.proc).into(),
             processes: Processes { bound: machine.process_bound(), pid_max_per_namespace: found.pid_max },
-            cgroups: Cgroups { controllers: found.cgroup_controllers.clone(), used: false },
+            cgroups: Cgroups { controllers: found.cgroup_controllers.clone(), used: found.cgroups },
             macos: MacOs { applicable: false, sandbox_exec: false, built: false },
             settings: machine.settings.clone(),
             verdict: verdict(&presets),
@@ -305,9 +306,9 @@ pub(super) fn lacks(policy: &Policy, machine: &Machine) -> Vec<Lack> {
         out.push(Lack { what, reason, lost, stops: true, remedy });
     };
     let mode = policy.network.mode;
-    if matches!(mode, NetworkMode::Loopback | NetworkMode::Allowlist) {
+    if mode == NetworkMode::Allowlist {
         let what = format!("network mode `{}`", canonical::mode(mode));
-        stopped(&what, "it is not built yet", "the way to what the policy lets calls reach", "Use `none` or `open`".to_owned());
+        stopped(&what, "it is not built yet", "the way to what the policy lets calls reach", "Use `none`, `loopback` or `open`".to_owned());
     }
     match &found.landlock {
         Ok(abi) if *abi > 0 => {

@@ -95,6 +95,7 @@ fn layers(report: &Report) -> Table {
     row("pid_max per namespace", &per_namespace, &format!("pid_max{pid_max} can be lowered for a sandbox alone"));
     let (tone, state, detail) = match report.processes.bound {
         "pid_max" => (Tone::Good, "had", "root's processes are bounded by the PID namespace's pid_max, as RLIMIT_NPROC does not bind root"),
+        "cgroup" => (Tone::Good, "had", "a call's control group bounds its processes"),
         "rlimit" => (Tone::Good, "had", "an ordinary user's processes are bounded by RLIMIT_NPROC, counted in the user namespace"),
         _ => (Tone::Bad, "lacking", "nothing bounds root's processes: RLIMIT_NPROC does not bind root"),
     };
@@ -103,9 +104,14 @@ fn layers(report: &Report) -> Table {
         [] => "no version 2 controller is delegated to this user".to_owned(),
         some => format!("delegated to this user: {}", some.join(", ")),
     };
-    let detail =
-        format!("{controllers}; this version does not use them: limits are rlimits, so memory is bounded for each process by itself");
-    table.row(["cgroups".into(), "unused".into(), detail.into()]);
+    let used = report.cgroups.used;
+    let what = if used {
+        "calls get a group each, which bounds memory and processes"
+    } else {
+        "calls get no group of their own (that takes memory and pids in a group that holds no process, and leave to move processes there): \
+         processes are bounded by rlimits, and memory is watched by each call's first process"
+    };
+    table.row(["cgroups".into(), if used { "used" } else { "unused" }.into(), format!("{controllers}; {what}").into()]);
     table
 }
 

@@ -29,6 +29,7 @@ fn machine() -> Machine {
             proc: Ok(()),
             pid_max: true,
             cgroup_controllers: Vec::new(),
+            cgroups: false,
         },
         root: false,
         container: None,
@@ -199,19 +200,23 @@ fn a_network_namespace_is_missed_only_where_it_is_used() {
 
 #[test]
 fn network_modes_that_are_not_built_are_named_where_a_policy_uses_one() {
-    for mode in ["loopback", "allowlist"] {
+    let lacks = |mode: &str| {
         let text = format!("schema = 1\nname = \"p\"\n[network]\nmode = \"{mode}\"");
-        let found = lacks(&check_text("p.toml", &text).unwrap().complete(), &machine());
-        assert_eq!(found.len(), 1);
-        assert_eq!((found[0].what.clone(), found[0].reason.as_str()), (format!("network mode `{mode}`"), "it is not built yet"));
-    }
+        lacks(&check_text("p.toml", &text).unwrap().complete(), &machine())
+    };
+    let found = lacks("allowlist");
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].what.as_str(), found[0].reason.as_str()), ("network mode `allowlist`", "it is not built yet"));
+    assert!(lacks("loopback").is_empty());
 }
 
 #[test]
-fn cgroups_are_shown_and_said_to_be_unused() {
+fn cgroups_are_shown_with_what_they_are_for() {
     let mut machine = machine();
     machine.capabilities.cgroup_controllers = vec!["memory".to_owned(), "pids".to_owned()];
-    holds(&text(&machine), "delegated to this user: memory, pids; this version does not use them");
+    holds(&text(&machine), "delegated to this user: memory, pids; calls get no group of their own");
+    machine.capabilities.cgroups = true;
+    holds(&text(&machine), "delegated to this user: memory, pids; calls get a group each");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use nix::{
     sys::stat::{SFlag, fstat},
     unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, setsid},
 };
+use serde::de::DeserializeOwned;
 
 use super::{Failure, landlock, limits, seccomp::Filters};
 use crate::{
@@ -21,31 +22,48 @@ use crate::{
         plan::Plan,
         sys,
     },
-    worker,
+    selftest, worker,
 };
 
 /// The longest request of a file worker in bytes: the longest patch, with room for its JSON.
 pub const REQUEST_CAP: u64 = 16 * 1024 * 1024;
+
+/// What the process reports to and enters on its way.
+#[derive(Debug)]
+pub struct Ends<'a> {
+    /// Leads to the agent.
+    pub agent: BorrowedFd<'a>,
+    /// Leads to the sandbox's init.
+    pub init: BorrowedFd<'a>,
+    /// Where to enter the call's control group.
+    pub group: Option<OwnedFd>,
+}
 
 /// Confines this process and becomes the program. Returns only on failure.
 ///
 /// The order matters. The session and the streams come first, while descriptors can still be moved. Limits and the folder need no
 /// privilege that the later steps take. Capabilities go before Landlock, because nothing after needs them, and seccomp is last,
 /// because it forbids what the steps before it do.
-pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd; 3], socket: BorrowedFd<'_>, applied: Applied) -> Failure {
+pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd; 3], ends: Ends<'_>, applied: Applied) -> Failure {
+    let Ends { agent, init, group } = ends;
     let program = match &launch.program {
         Program::Exec(arguments) => match Executable::new(arguments, &launch.environment) {
             Ok(executable) => Some(executable),
             Err(failure) => return failure,
         },
-        Program::Worker => None,
+        Program::Worker | Program::Probe => None,
     };
+    let worker = launch.program == Program::Worker;
     let confined = (|| {
+        if let Some(group) = group {
+            // "0" is whoever writes it (cgroups(7)).
+            nix::unistd::write(&group, b"0").map_err(|errno| Failure::errno("enter the call's control group", errno))?;
+        }
         let terminal = launch.terminal.is_some();
         new_session(streams, terminal)?;
         sys::close_on_exec_from(3).map_err(|error| Failure::system("close inherited descriptors", &error))?;
         sys::reset_signals();
-        limits::apply(&plan.limits)?;
+        limits::apply(&plan.limits, worker || !plan.applies(Layer::Namespaces))?;
         chdir(&launch.cwd).map_err(|errno| Failure::errno("enter the working folder", errno).about(&launch.cwd))?;
         nix::sys::prctl::set_no_new_privs().map_err(|errno| Failure::errno("set no_new_privs", errno))?;
         if plan.applies(Layer::Namespaces) {
@@ -56,14 +74,22 @@ pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd;
             applied.landlock_abi = landlock::restrict(plan)?;
         }
         if plan.applies(Layer::Seccomp) {
-            filters.install()?;
+            if !worker {
+                if let Some(listener) = filters.install_reporting()? {
+                    send(init, &FromSandbox::Listener, &[listener.as_fd()])
+                        .map_err(|error| Failure::new("hand on the listener of the system call filter", error.to_string()))?;
+                }
+            } else {
+                filters.install()?;
+            }
             applied.seccomp_allowed = filters.allowed;
         }
-        send(socket, &FromSandbox::Started(applied), &[]).map_err(|error| Failure::new("report the start", error.to_string()))
+        send(agent, &FromSandbox::Started(applied), &[]).map_err(|error| Failure::new("report the start", error.to_string()))
     })();
     match (confined, program) {
         (Err(failure), _) => failure,
         (Ok(()), Some(executable)) => executable.run(),
+        (Ok(()), None) if launch.program == Program::Probe => attempt(),
         (Ok(()), None) => work(&launch.cwd),
     }
 }
@@ -85,17 +111,33 @@ fn new_session(streams: [OwnedFd; 3], terminal: bool) -> Result<(), Failure> {
     dup2_stdin(stdin).and_then(|()| dup2_stdout(stdout)).and_then(|()| dup2_stderr(stderr)).map_err(|errno| Failure::errno(step, errno))
 }
 
+/// Reads the one request of a process that does not become a program.
+fn request<T: DeserializeOwned>() -> Result<T, Failure> {
+    let step = "read the request";
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(REQUEST_CAP + 1).read_to_end(&mut bytes).map_err(|error| Failure::system(step, &error))?;
+    if bytes.len() as u64 > REQUEST_CAP {
+        return Err(Failure::new(step, "it is too long"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| Failure::new(step, error.to_string()))
+}
+
+/// Makes one attempt of the self-test, with the descriptors that a program would have after its exec.
+fn attempt() -> Failure {
+    if let Err(error) = sys::close_range(3, u32::MAX) {
+        return Failure::system("close inherited descriptors", &error);
+    }
+    match request().map(|request| selftest::inside::serve(&request)) {
+        Ok(()) => sys::exit_now(0),
+        Err(failure) => failure,
+    }
+}
+
 /// Serves one request of a built-in file tool, without starting any program.
 fn work(cwd: &Path) -> Failure {
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(REQUEST_CAP + 1).read_to_end(&mut bytes);
-    let request = match read {
-        Err(error) => return Failure::system("read the request", &error),
-        Ok(_) if bytes.len() as u64 > REQUEST_CAP => return Failure::new("read the request", "it is too long"),
-        Ok(_) => match serde_json::from_slice(&bytes) {
-            Ok(request) => request,
-            Err(error) => return Failure::new("read the request", error.to_string()),
-        },
+    let request = match request() {
+        Ok(request) => request,
+        Err(failure) => return failure,
     };
     let reply = worker::serve(&request, cwd);
     let written = serde_json::to_vec(&reply).map_err(std::io::Error::from).and_then(|bytes| {

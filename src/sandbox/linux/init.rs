@@ -2,8 +2,11 @@
 //! started, so that a call's processes die together.
 
 use std::{
+    collections::HashSet,
     fs,
+    io::Write,
     os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -14,21 +17,34 @@ use nix::{
     sys::{
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
+        socket::{AddressFamily, SockFlag, SockType, socketpair},
         stat::Mode,
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{Gid, Pid, Uid, sethostname},
 };
 
-use super::{Failure, enter::enter, seccomp::Filters, view};
+use super::{
+    Failure, cgroup, disk,
+    enter::{Ends, enter},
+    host_sockets::HostSockets,
+    made::REPORT_CAP,
+    memory,
+    refusals::Refusals,
+    seccomp::Filters,
+    sweep, view,
+};
 use crate::{
     policy::{Layer, NetworkMode},
     sandbox::{
-        message::{Applied, EndedBy, Exit, FromSandbox, Launch, ToSandbox, receive, send},
+        message::{Applied, EndedBy, Exit, FromSandbox, Launch, RefusedCall, ToSandbox, Undone, receive, send},
         plan::Plan,
         sys::{self, Fork},
     },
 };
+
+/// The name of the machine inside: one that every `/etc/hosts` has, so that programs which look their own name up find it.
+pub const HOST_NAME: &str = "localhost";
 
 /// What the launcher hands to a new sandbox.
 #[derive(Debug)]
@@ -45,6 +61,18 @@ pub struct Call<'a> {
     pub alive: OwnedFd,
     /// The caller's user and group. In a new user namespace they cannot be asked for any more.
     pub identity: (Uid, Gid),
+    /// The launcher's process id on the host, which a new PID namespace does not tell.
+    pub launcher: u32,
+    /// The repositories that earlier calls made in the workspace.
+    pub made: HashSet<PathBuf>,
+    /// The end of a pipe on which those that this call made are reported, one JSON string a line.
+    pub report: OwnedFd,
+    /// Where it is written down what the workspace holds, if the call can change it.
+    pub record: Option<OwnedFd>,
+    /// What an earlier call had left behind and was undone before this one.
+    pub recovered: Vec<Undone>,
+    /// The call's control group, where there is one.
+    pub group: Option<cgroup::Handle>,
 }
 
 /// The flags of `clone(2)` for the namespaces that a plan asks for.
@@ -66,21 +94,38 @@ pub fn run(call: Call<'_>, socket: &OwnedFd) -> ! {
 }
 
 fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure> {
-    let Call { plan, filters, launch, mut streams, alive, identity } = call;
-    let mut keep: Vec<_> = streams.iter().chain([socket, &alive]).map(AsRawFd::as_raw_fd).collect();
+    let Call { plan, filters, launch, mut streams, alive, identity, launcher, made, report, record, recovered, group } = call;
+    let mut keep: Vec<_> = streams.iter().chain([socket, &alive, &report]).chain(&record).map(AsRawFd::as_raw_fd).collect();
+    keep.extend(group.iter().flat_map(|group| {
+        [group.procs.as_raw_fd(), group.memory.as_raw_fd(), group.session_memory.as_raw_fd(), group.processes.as_raw_fd()]
+    }));
     close_all_but(&mut keep)?;
     let private = plan.applies(Layer::Namespaces);
-    let mut applied = Applied { process_limit: "rlimit".to_owned(), ..Applied::default() };
+    let mut applied = Applied { process_limit: "rlimit".to_owned(), memory_limit: "watch".to_owned(), ..Applied::default() };
+    let mut before = None;
     if private {
         // The launcher's protection came along with the fork, and by it `/proc/self` belongs to root. Nothing that could attach to
         // this process runs in the sandbox yet.
         nix::sys::prctl::set_dumpable(true).map_err(|errno| Failure::errno("map the user into its namespace", errno))?;
         keep_identity(identity)?;
-        sethostname("sandbox").map_err(|errno| Failure::errno("name the sandbox", errno))?;
-        let view = view::build(plan)?;
+        if plan.network == NetworkMode::Loopback {
+            sys::bring_up_loopback().map_err(|error| Failure::system("bring up the private loopback", &error))?;
+        }
+        sethostname(HOST_NAME).map_err(|errno| Failure::errno("name the sandbox", errno).with_remedy(super::probe::VIEW_REMEDY))?;
+        let view = view::build(plan, HostSockets::of(launcher), &made)?;
         view::lock(identity)?;
+        before = view.before;
+        if let (Some(before), Some(record)) = (&before, record) {
+            let bytes = before.record().map_err(|error| Failure::new("write down what the workspace holds", error.to_string()))?;
+            let written = fs::File::from(record).write_all(&bytes);
+            written.map_err(|error| Failure::system("write down what the workspace holds", &error))?;
+        }
         (applied.hidden, applied.protected) = (view.hidden, view.protected);
         view.process_limit.clone_into(&mut applied.process_limit);
+        if group.is_some() {
+            "cgroup".clone_into(&mut applied.memory_limit);
+            "cgroup".clone_into(&mut applied.process_limit);
+        }
         applied.namespaces = ["user", "mount", "pid", "ipc", "uts"].map(str::to_owned).to_vec();
         if plan.network != NetworkMode::Open {
             applied.namespaces.push("network".to_owned());
@@ -95,27 +140,68 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     mask.thread_block().map_err(|errno| Failure::errno("watch for the end of processes", errno))?;
+    let step = "listen to the system call filter";
+    let (listening, telling) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)
+        .map_err(|errno| Failure::errno(step, errno))?;
     match sys::fork().map_err(|error| Failure::system("fork", &error))? {
         Fork::Child => {
+            drop(listening);
             // Without a PID namespace nothing else would end the program with its supervisor.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-            let failure = enter(plan, filters, &launch, streams, socket.as_fd(), applied);
+            let ends = Ends { agent: socket.as_fd(), init: telling.as_fd(), group: group.map(|group| group.procs) };
+            let failure = enter(plan, filters, &launch, streams, ends, applied);
             let _ = send(socket.as_fd(), &failure.message(), &[]);
             sys::exit_now(126)
         }
         Fork::Parent(program) => {
-            drop(streams);
+            drop((streams, telling));
             if private {
                 sys::drop_capabilities().map_err(|error| Failure::system("drop all capabilities", &error))?;
             }
             let wall = launch.wall_ms.map_or(plan.wall(), |limit| plan.wall().min(Duration::from_millis(limit)));
+            let memory = (private && group.is_none()).then(|| memory::Watch::new(plan.limits.memory));
+            let disk = private.then(|| disk::Watch::new(plan));
             // A person who sits at the sandbox's terminal ends it when they are done; the model's calls never have one.
             let deadline = launch.terminal.is_none().then(|| Instant::now() + wall);
-            let exit = Supervisor { program, private, socket, alive: &alive, terminal, deadline }.watch(&mask)?;
+            let mut exit = Supervisor {
+                program,
+                private,
+                socket,
+                alive: &alive,
+                terminal,
+                deadline,
+                memory,
+                disk,
+                listening: Some(listening),
+                refusals: None,
+                refused: Vec::new(),
+                group,
+            }
+            .watch(&mask)?;
+            if let Some(before) = before {
+                let made;
+                (exit.undone, made) = before.sweep();
+                exit.undone.splice(0..0, recovered);
+                report_made(&report, &made);
+                exit.undone_more = exit.undone.len().saturating_sub(sweep::REPORTED);
+                exit.undone.truncate(sweep::REPORTED);
+            }
             let _ = send(socket.as_fd(), &FromSandbox::Exited(exit), &[]);
             Ok(())
         }
     }
+}
+
+/// Tells the launcher which repositories there are now. What does not fit is covered as the person's own in later calls.
+fn report_made(report: &OwnedFd, made: &[PathBuf]) {
+    let mut lines = Vec::new();
+    for line in made.iter().filter_map(|path| serde_json::to_vec(path).ok()) {
+        if lines.len() + line.len() < REPORT_CAP {
+            lines.extend(line);
+            lines.push(b'\n');
+        }
+    }
+    let _ = nix::unistd::write(report, &lines);
 }
 
 /// Closes what the launcher had open, other calls' sockets above all.
@@ -126,7 +212,8 @@ fn close_all_but(keep: &mut [i32]) -> Result<(), Failure> {
     for descriptor in keep.iter().map(|number| u32::try_from(*number).unwrap_or(0)).chain([u32::MAX]) {
         if descriptor > first {
             let last = if descriptor == u32::MAX { u32::MAX } else { descriptor - 1 };
-            sys::close_range(first, last).map_err(|error| Failure::system("close inherited descriptors", &error))?;
+            sys::close_range(first, last)
+                .map_err(|error| Failure::system("close inherited descriptors", &error).with_remedy(super::probe::VIEW_REMEDY))?;
         }
         first = descriptor.saturating_add(1);
     }
@@ -138,7 +225,10 @@ pub fn keep_identity((user, group): (Uid, Gid)) -> Result<(), Failure> {
     let write =
         |file: &str, text: String| fs::write(file, text).map_err(|error| Failure::system("map the user into its namespace", &error));
     write("/proc/self/setgroups", "deny".to_owned())?;
-    write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+    write("/proc/self/uid_map", format!("{user} {user} 1")).map_err(|failure| match failure.errno {
+        Some(libc::EPERM) if user.is_root() => failure.with_remedy(super::probe::ROOT_MAP_REMEDY),
+        _ => failure,
+    })?;
     write("/proc/self/gid_map", format!("{group} {group} 1"))
 }
 
@@ -166,6 +256,14 @@ struct Supervisor<'a> {
     alive: &'a OwnedFd,
     terminal: Option<OwnedFd>,
     deadline: Option<Instant>,
+    memory: Option<memory::Watch>,
+    disk: Option<disk::Watch>,
+    /// Where the listener of the system call filter comes from, until it has come.
+    listening: Option<OwnedFd>,
+    refusals: Option<Refusals>,
+    /// What it had told before it ended.
+    refused: Vec<RefusedCall>,
+    group: Option<cgroup::Handle>,
 }
 
 impl Supervisor<'_> {
@@ -184,14 +282,24 @@ impl Supervisor<'_> {
         let mut status = None;
         let mut ended_by = None;
         while status.is_none() {
-            let timeout = self.deadline.map_or(PollTimeout::NONE, |deadline| {
-                let left = deadline.saturating_duration_since(Instant::now());
+            let next = self
+                .deadline
+                .into_iter()
+                .chain(self.memory.as_ref().map(memory::Watch::next))
+                .chain(self.disk.as_ref().map(disk::Watch::next))
+                .min();
+            let timeout = next.map_or(PollTimeout::NONE, |next| {
+                let left = next.saturating_duration_since(Instant::now());
                 PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::from(u16::MAX))
             });
             let mut sources = [
                 PollFd::new(children.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.alive.as_fd(), PollFlags::POLLIN),
+                PollFd::new(
+                    self.listening.as_ref().or(self.refusals.as_ref().map(Refusals::descriptor)).unwrap_or(self.alive).as_fd(),
+                    if self.listening.is_some() || self.refusals.is_some() { PollFlags::POLLIN } else { PollFlags::empty() },
+                ),
                 PollFd::new(
                     mounts.as_ref().map_or(self.alive.as_fd(), AsFd::as_fd),
                     if mounts.is_some() { PollFlags::POLLPRI } else { PollFlags::empty() },
@@ -201,8 +309,11 @@ impl Supervisor<'_> {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Failure::errno(step, errno)),
             }
-            let [_, from_agent, from_launcher, from_outside] = sources.map(|source| source.any().unwrap_or(false));
+            let [_, from_agent, from_launcher, from_filter, from_outside] = sources.map(|source| source.any().unwrap_or(false));
             while let Ok(Some(_)) = children.read_signal() {}
+            if from_filter {
+                self.hear();
+            }
             status = self.reap();
             if status.is_some() {
                 break;
@@ -212,6 +323,14 @@ impl Supervisor<'_> {
             }
             if from_outside {
                 ended_by = Some(EndedBy::ViewChanged);
+                break;
+            }
+            if self.memory.as_mut().is_some_and(memory::Watch::exceeded) {
+                ended_by = Some(EndedBy::Memory);
+                break;
+            }
+            if self.disk.as_mut().is_some_and(disk::Watch::exceeded) {
+                ended_by = Some(EndedBy::Disk);
                 break;
             }
             if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -224,13 +343,31 @@ impl Supervisor<'_> {
             status = Some(waitpid(self.program, None).unwrap_or(WaitStatus::Signaled(self.program, Signal::SIGKILL, false)));
         }
         while waitpid(None, None).is_ok() {}
+        let mut processes_refused = 0;
+        if let Some(group) = &mut self.group {
+            ended_by = ended_by.or(group.ran_out_of_memory());
+            processes_refused = group.processes_refused();
+        }
+        let refused = self.refusals.map_or(self.refused, Refusals::seen);
         let (user_us, system_us, peak_bytes) = sys::children_usage();
         let (code, signal) = match status {
             Some(WaitStatus::Exited(_, code)) => (Some(code), None),
             Some(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
             _ => (None, None),
         };
-        Ok(Exit { code, signal, ended_by, user_us, system_us, peak_bytes })
+        Ok(Exit { code, signal, ended_by, user_us, system_us, peak_bytes, processes_refused, refused, undone: Vec::new(), undone_more: 0 })
+    }
+
+    /// Takes the filter's listener, or answers it.
+    fn hear(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            // Closed without a word, there is none: somebody further out listens, or the program was never started.
+            if let Ok((FromSandbox::Listener, mut listener)) = receive::<FromSandbox>(listening.as_fd()) {
+                self.refusals = listener.pop().map(Refusals::new);
+            }
+        } else if self.refusals.as_mut().is_some_and(|refusals| !refusals.answer()) {
+            self.refused = self.refusals.take().map(Refusals::seen).unwrap_or_default();
+        }
     }
 
     fn reap(&self) -> Option<WaitStatus> {

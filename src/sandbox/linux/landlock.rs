@@ -19,28 +19,28 @@ use crate::{
     },
 };
 
-/// The newest ABI whose rights this version knows how to grant. A newer one is a change with its own tests, never a surprise.
-pub const NEWEST: u32 = 7;
-
 /// Confines this process and all that it will start. Returns the ABI that the ruleset was built for.
 pub fn restrict(plan: &Plan) -> Result<u32, Failure> {
     let step = "apply the Landlock ruleset";
     let kernel = sys::landlock_abi().map_err(|error| Failure::system(step, &error).with_remedy(super::probe::LANDLOCK_REMEDY))?;
+    let kernel = kernel.min(plan.landlock_abi);
     if plan.network == NetworkMode::Open && kernel < 6 {
         return Err(Failure::new(
             step,
             format!(
                 "network mode `open` needs Landlock ABI 6 (Linux 6.12), which keeps abstract sockets of the host out of reach; this kernel has {kernel}"
             ),
-        ));
+        )
+        .with_remedy("Use a policy with network mode `none` or `loopback`, or Linux 6.12 or newer"));
     }
-    let number = kernel.min(NEWEST);
+    let number = kernel;
     let abi = abi(number);
-    let ruleset = |error: landlock::RulesetError| Failure::new(step, error.to_string());
+    let ruleset = |error: landlock::RulesetError| Failure::new(step, error.to_string()).with_remedy(super::probe::LANDLOCK_REMEDY);
 
     let mut handled =
         Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(abi)).map_err(ruleset)?;
-    if number >= 4 && plan.network != NetworkMode::Open {
+    // A private loopback needs no rule on ports: the namespace holds nothing else.
+    if number >= 4 && plan.network == NetworkMode::None {
         handled = handled.handle_access(AccessNet::from_all(abi)).map_err(ruleset)?;
     }
     if number >= 6 {
@@ -71,7 +71,7 @@ pub fn restrict(plan: &Plan) -> Result<u32, Failure> {
         // The view holds only what the policy grants, so listing its folders tells nothing more.
         grant(Path::new("/"), AccessFs::ReadDir.into(), true)?;
         grant(Path::new("/proc"), read, true)?;
-        for writable in ["/dev/shm", "/dev/pts"] {
+        for writable in ["/dev/shm", "/dev/pts", "/dev/mqueue"] {
             grant(Path::new(writable), all & !AccessFs::Execute, true)?;
         }
     }
@@ -87,6 +87,12 @@ pub fn restrict(plan: &Plan) -> Result<u32, Failure> {
         return Err(Failure::new(step, format!("the kernel enforced the ruleset only in part ({:?})", status.ruleset)));
     }
     Ok(number)
+}
+
+/// Confines this process to nothing, to find out whether it can be done.
+pub fn restrict_nothing() -> Result<(), landlock::RulesetError> {
+    let handled = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(ABI::V1))?;
+    handled.create()?.restrict_self().map(drop)
 }
 
 fn abi(number: u32) -> ABI {

@@ -16,18 +16,19 @@ const RESERVED_PIDS: u64 = 301;
 
 /// Sets the limits of this process and all that it will start. The sandbox's own init counts as one process, hence the one more.
 ///
-/// Memory is bounded for each process by its private writable memory (`RLIMIT_DATA` covers anonymous mappings since Linux 4.7) and not
-/// by its address space, of which language runtimes reserve far more than they use.
-pub fn apply(limits: &PlanLimits) -> Result<(), Failure> {
-    for (resource, value) in [
+/// Memory of programs is bounded elsewhere, where its use can be seen ([`super::memory`]). With `reserved` set, what one process reserves is
+/// bounded as well (`RLIMIT_DATA` covers anonymous mappings since Linux 4.7): the file worker reserves no more than it uses.
+pub fn apply(limits: &PlanLimits, reserved: bool) -> Result<(), Failure> {
+    let reserved = reserved.then_some((Resource::RLIMIT_DATA, limits.memory));
+    let limits = [
         (Resource::RLIMIT_NPROC, limits.processes.saturating_add(1)),
         (Resource::RLIMIT_NOFILE, limits.open_files),
         (Resource::RLIMIT_FSIZE, limits.file_size),
-        (Resource::RLIMIT_DATA, limits.memory),
         // One byte: too little for a file, and the one value with which the kernel hands nothing to the host's core dump helper
         // either (core(5), `core_pattern` with a pipe).
         (Resource::RLIMIT_CORE, 1),
-    ] {
+    ];
+    for (resource, value) in limits.into_iter().chain(reserved) {
         // A harder limit of the host stays in force; nobody without privilege could raise it anyway.
         let (_, ceiling) = nix::sys::resource::getrlimit(resource).map_err(|errno| Failure::errno("read a resource limit", errno))?;
         let value = value.min(ceiling);
@@ -63,6 +64,13 @@ pub fn bound_processes(limits: &PlanLimits) -> &'static str {
         (true, true) => "pid_max",
         (true, false) => "none",
     }
+}
+
+/// Bounds what a call takes of the person's own share of inotify instances (`max_user_instances`, 128 unless set otherwise), without which
+/// editors and desktops do not work (inotify(7)). The limit belongs to this new user namespace (namespaces(7), Linux 4.13).
+pub fn bound_notifications() {
+    // Where it cannot be written there is no more than the person's own limit, which holds anyway.
+    let _ = fs::write("/proc/sys/user/max_inotify_instances", "96");
 }
 
 #[cfg(test)]

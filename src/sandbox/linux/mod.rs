@@ -1,13 +1,27 @@
 //! Enforcement on Linux: the ritual that a process goes through before it runs anything for the model.
 
+pub mod beneath;
+pub mod cgroup;
+pub mod covers;
+pub mod disk;
 pub mod enter;
+pub mod git_configuration;
+pub mod host_sockets;
 pub mod init;
 pub mod landlock;
 pub mod limits;
+pub mod made;
+pub mod memory;
 pub mod placeholder;
 pub mod probe;
+pub mod protection;
+pub mod recover;
+pub mod refusals;
+pub mod remove;
 pub mod repository;
 pub mod seccomp;
+pub mod sweep;
+pub mod system_calls;
 pub mod view;
 pub mod walk;
 

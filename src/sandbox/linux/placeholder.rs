@@ -1,33 +1,48 @@
 //! Placeholders: what a mount needs on the host to keep an absent place absent.
 //!
 //! A protected place that does not exist can only be kept from being made by something that is mounted there, and a mount needs a place.
-//! So an empty folder (which git does not see) is made on the host, for as long as a sandbox lives that could otherwise make it, and removed
-//! afterwards. A journal in the state folder is written before each is made; whoever comes next cleans up after a launcher that was
-//! killed. Several launchers on one workspace share them: removing one under a living sandbox would take its cover away.
+//! So a socket that nobody listens on is made on the host, for as long as a sandbox lives that could otherwise make it, and removed
+//! afterwards. Git and most other programs pass a socket over: it is neither listed, added, stashed nor cleaned away. Inside `.git`, where
+//! git reads what it finds, it is an empty file or folder.
+//!
+//! A journal in the state folder is written before each is made; whoever comes next cleans up after a launcher that was killed. Several
+//! launchers on one workspace share them: removing one under a living sandbox would take its cover away.
 
 use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
     os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::OpenOptionsExt,
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::fs::{OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat},
-    sys::stat::{Mode, mkdirat},
+    fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat},
+    sys::{
+        socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket},
+        stat::{Mode, SFlag, fstatat, mkdirat, mknodat},
+    },
     unistd::{UnlinkatFlags, unlinkat, write},
 };
 use sha2::{Digest, Sha256};
 
-use super::{Failure, view::protected};
-use crate::sandbox::plan::{Access, Plan};
+use super::{Failure, beneath, protection::protected, recover};
+use crate::sandbox::{
+    message::Undone,
+    plan::{Access, Plan},
+};
 
 const STEP: &str = "keep an absent place absent";
+
+/// How long a lock is waited for that another launcher holds for a moment only.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// The same for the lock that programs can hold too.
+const SHARED_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What git reads as "my common folder is here": with it in place nothing else can be put there, and git works as before.
 const COMMON_FOLDER_HERE: &[u8] = b".\n";
@@ -36,8 +51,8 @@ const COMMON_FOLDER_HERE: &[u8] = b".\n";
 #[derive(Debug)]
 pub struct Placeholders {
     journal: Journal,
-    /// Shared while held, so that another launcher knows not to clean up.
-    living: Flock<File>,
+    /// By which other launchers know not to clean up.
+    presence: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -48,22 +63,22 @@ struct Journal {
 }
 
 impl Placeholders {
-    /// Makes what is missing for `plan`. `None` where the plan lets nothing be written that needs them.
-    pub fn hold(plan: &Plan) -> Result<Option<Self>, Failure> {
+    /// Makes what is missing for `plan`, after cleaning up behind launchers that were killed: also returns what their calls had made and was
+    /// undone. `None` where the plan lets nothing be written that needs any of this.
+    pub fn hold(plan: &Plan) -> Result<Option<(Self, Vec<Undone>)>, Failure> {
         let places: Vec<PathBuf> = protected(plan).into_iter().filter(|path| writable(plan, path)).collect();
         if places.is_empty() {
             return Ok(None);
         }
         let journal = Journal::new(plan)?;
-        let _turn = journal.lock("lock", FlockArg::LockExclusive)?.ok_or_else(|| Failure::new(STEP, "the journal stayed locked"))?;
-        let living = match journal.living(FlockArg::LockExclusiveNonblock)? {
-            Some(alone) => {
-                journal.clean()?;
-                alone.relock(FlockArg::LockShared).map_err(|(_, errno)| Failure::errno(STEP, errno))?
-            }
-            None => journal.living(FlockArg::LockShared)?.ok_or_else(|| Failure::new(STEP, "the workspace stayed locked"))?,
-        };
-        let held = Self { journal, living };
+        let turn = journal.turn()?.ok_or_else(|| Failure::new(STEP, "the journal stayed locked"))?;
+        let mut recovered = Vec::new();
+        if !journal.others_are_present() {
+            journal.clean()?;
+            recovered = recover::abandoned(plan);
+        }
+        let presence = journal.be_present();
+        let held = Self { journal, presence };
         let mut standing = held.journal.standing()?;
         for place in &places {
             // What lies below a placeholder is kept absent by it.
@@ -73,19 +88,20 @@ impl Placeholders {
             let made = held.journal.make(plan, place);
             standing.extend(made.as_ref().ok().cloned().flatten());
             if let Err(failure) = made {
-                drop(_turn);
+                drop(turn);
                 held.release();
                 return Err(failure);
             }
         }
-        Ok(Some(held))
+        Ok(Some((held, recovered)))
     }
 
     /// Removes the placeholders, unless another launcher still needs them.
     pub fn release(self) {
-        let Self { journal, living } = self;
-        let Ok(Some(_turn)) = journal.lock("lock", FlockArg::LockExclusive) else { return };
-        if living.relock(FlockArg::LockExclusiveNonblock).is_ok() {
+        let Self { journal, presence } = self;
+        let Ok(Some(_turn)) = journal.turn() else { return };
+        drop(presence);
+        if !journal.others_are_present() {
             let _ = journal.clean();
         }
     }
@@ -101,28 +117,40 @@ fn content(plan: &Plan, path: &Path) -> Option<&'static [u8]> {
     }
 }
 
-trait Relock: Sized {
-    fn relock(self, how: FlockArg) -> Result<Self, (Self, Errno)>;
+/// Held while placeholders are made or removed.
+struct Turn {
+    _own: Flock<File>,
+    _shared: Option<Flock<File>>,
 }
 
-impl Relock for Flock<File> {
-    fn relock(self, how: FlockArg) -> Result<Self, (Self, Errno)> {
-        match Flock::relock(&self, how) {
-            Ok(()) => Ok(self),
-            Err(errno) => Err((self, errno)),
+/// Locks a file for this process alone; `None` where somebody else keeps the lock for longer than `patience`.
+fn locked(mut file: File, patience: Duration) -> Result<Option<Flock<File>>, Failure> {
+    let end = Instant::now() + patience;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err((same, Errno::EWOULDBLOCK)) if Instant::now() < end => file = same,
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, errno)) => return Err(Failure::errno(STEP, errno)),
         }
+        std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// How the files about a workspace are named in the folder of journals.
+pub fn name_of(workspace: &Path) -> String {
+    let digest = Sha256::digest(workspace.as_os_str().as_encoded_bytes());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn writable(plan: &Plan, path: &Path) -> bool {
     let innermost = plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count());
-    innermost.is_some_and(|root| root.access == Access::Write && root.source == root.target)
+    innermost.is_some_and(|root| root.access == Access::Write && !root.is_private())
 }
 
 impl Journal {
     fn new(plan: &Plan) -> Result<Self, Failure> {
-        let digest = Sha256::digest(plan.workspace.as_os_str().as_encoded_bytes());
-        let name = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let name = name_of(&plan.workspace);
         fs::create_dir_all(&plan.journals).map_err(|error| Failure::system(STEP, &error).about(&plan.journals))?;
         Ok(Self { workspace: plan.workspace.clone(), folder: plan.journals.clone(), name })
     }
@@ -132,22 +160,33 @@ impl Journal {
         OpenOptions::new().read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW).open(path)
     }
 
-    fn lock(&self, kind: &str, how: FlockArg) -> Result<Option<Flock<File>>, Failure> {
-        Self::locked(self.open(kind).map_err(|error| Failure::system(STEP, &error).about(&self.folder))?, how)
+    /// Waits for this launcher's turn to make or remove placeholders. The lock on the workspace itself is for launchers with another state
+    /// folder, and those of other users; a program can hold it for as long as it likes, so it is not waited for in vain.
+    fn turn(&self) -> Result<Option<Turn>, Failure> {
+        let own = self.open("lock").map_err(|error| Failure::system(STEP, &error).about(&self.folder))?;
+        let Some(own) = locked(own, LOCK_PATIENCE)? else { return Ok(None) };
+        let shared = File::open(&self.workspace).map_err(|error| Failure::system(STEP, &error).about(&self.workspace))?;
+        Ok(Some(Turn { _own: own, _shared: locked(shared, SHARED_PATIENCE)? }))
     }
 
-    /// The lock of those who live in the workspace. It is on the workspace itself, so that launchers with another state folder, and those
-    /// of other users, know of one another too.
-    fn living(&self, how: FlockArg) -> Result<Option<Flock<File>>, Failure> {
-        Self::locked(File::open(&self.workspace).map_err(|error| Failure::system(STEP, &error).about(&self.workspace))?, how)
+    /// Makes this launcher known for as long as the result lives: by a socket in the host's network namespace, which no sandbox is in that has
+    /// no network. A lock on the workspace would keep programs from locking it themselves.
+    fn be_present(&self) -> Option<OwnedFd> {
+        let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).ok()?;
+        // The descriptor's number tells the plans of one launcher apart.
+        let name = format!("{}{}-{}", self.presence_prefix(), std::process::id(), socket.as_raw_fd());
+        bind(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes()).ok()?).ok().map(|()| socket)
     }
 
-    fn locked(file: File, how: FlockArg) -> Result<Option<Flock<File>>, Failure> {
-        match Flock::lock(file, how) {
-            Ok(lock) => Ok(Some(lock)),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(Failure::errno(STEP, errno)),
-        }
+    fn presence_prefix(&self) -> String {
+        format!("portcullis-{}-", self.name)
+    }
+
+    /// Whether anybody who is present lives in the workspace, as far as this network namespace knows (`/proc/net/unix`, proc(5)).
+    fn others_are_present(&self) -> bool {
+        let Ok(table) = fs::read("/proc/self/net/unix") else { return true };
+        let table = String::from_utf8_lossy(&table);
+        table.contains(&format!("@{}", self.presence_prefix()))
     }
 
     /// The placeholders that the journal names.
@@ -168,8 +207,16 @@ impl Journal {
         let made = if let Some(content) = content(plan, &path) {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o644)).and_then(|file| write(&file, content).map(drop))
-        } else {
+        } else if path.starts_with(plan.workspace.join(".git")) {
             mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o755))
+        } else {
+            match mknodat(&parent, name.as_os_str(), SFlag::S_IFSOCK, Mode::empty(), 0) {
+                // A file system that has no sockets.
+                Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::EINVAL) => {
+                    mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o755))
+                }
+                made => made,
+            }
         };
         match made {
             Ok(()) | Err(Errno::EEXIST) => Ok(Some(path)),
@@ -182,12 +229,17 @@ impl Journal {
         let mut journal = self.open("journal").map_err(|error| Failure::system(STEP, &error))?;
         let mut text = String::new();
         journal.read_to_string(&mut text).map_err(|error| Failure::system(STEP, &error))?;
+        let mut left = Vec::new();
         for line in text.lines().rev() {
-            if let Ok(path) = serde_json::from_str::<PathBuf>(line) {
-                remove(&path);
+            if let Ok(path) = serde_json::from_str::<PathBuf>(line)
+                && !remove(&path)
+            {
+                left.insert(0, line);
             }
         }
-        journal.set_len(0).and_then(|()| journal.rewind()).map_err(|error| Failure::system(STEP, &error))
+        let left: String = left.iter().map(|line| format!("{line}\n")).collect();
+        let written = journal.set_len(0).and_then(|()| journal.rewind()).and_then(|()| journal.write_all(left.as_bytes()));
+        written.map_err(|error| Failure::system(STEP, &error))
     }
 }
 
@@ -210,48 +262,57 @@ fn absent(place: &Path) -> Result<Option<(OwnedFd, std::ffi::OsString, PathBuf)>
     Ok(None)
 }
 
-fn remove(path: &Path) {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
-    // Every component is opened without following links, as it was when the placeholder was made.
-    let mut at = match openat(AT_FDCWD, "/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
-        Ok(root) => root,
-        Err(_) => return,
+/// Removes a placeholder. False where it is still there and could not be removed; what has become somebody's is no placeholder any more.
+fn remove(path: &Path) -> bool {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return true };
+    // No link is followed, as none was when the placeholder was made.
+    let at = match beneath::folder(parent) {
+        Ok(at) => at,
+        Err(Errno::EACCES) => return false,
+        Err(_) => return true,
     };
-    for component in parent.components().skip(1) {
-        match openat(
-            at.as_fd(),
-            component.as_os_str(),
-            OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ) {
-            Ok(next) => at = next,
-            Err(_) => return,
+    match remove_in(&at, name) {
+        Err(Errno::EACCES | Errno::EPERM) => {
+            // A call can take the right to write from the folder around it, and gets no placeholder by that.
+            let Ok(status) = fstatat(&at, ".", AtFlags::empty()) else { return false };
+            let by_descriptor = format!("/proc/self/fd/{}", at.as_raw_fd());
+            let mode = |mode: u32| fs::set_permissions(&by_descriptor, fs::Permissions::from_mode(mode & 0o7777)).is_ok();
+            mode(status.st_mode | 0o700) && {
+                let removed = remove_in(&at, name).is_ok();
+                mode(status.st_mode);
+                removed
+            }
         }
+        Err(Errno::EROFS | Errno::EBUSY | Errno::EIO) => false,
+        _ => true,
     }
+}
+
+fn remove_in(at: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     // A folder that has been filled since is somebody's: removing it fails, and it stays.
-    if unlinkat(&at, name, UnlinkatFlags::RemoveDir) == Err(Errno::ENOTDIR)
-        && let Ok(file) =
-            openat(at.as_fd(), name, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
-    {
-        let mut content = Vec::new();
-        let read = File::from(file).take(COMMON_FOLDER_HERE.len() as u64 + 1).read_to_end(&mut content);
-        // An interrupted write may have left a beginning of it.
-        if read.is_ok() && COMMON_FOLDER_HERE.starts_with(&content) {
-            let _ = unlinkat(&at, name, UnlinkatFlags::NoRemoveDir);
-        }
+    match unlinkat(at, name, UnlinkatFlags::RemoveDir) {
+        Err(Errno::ENOTDIR) => {}
+        other => return other,
     }
+    if fstatat(at, name, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_mode == SFlag::S_IFSOCK.bits() {
+        return unlinkat(at, name, UnlinkatFlags::NoRemoveDir);
+    }
+    let file = openat(at.as_fd(), name, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut content = Vec::new();
+    let read = File::from(file).take(COMMON_FOLDER_HERE.len() as u64 + 1).read_to_end(&mut content);
+    // An interrupted write may have left a beginning of it.
+    if read.is_ok() && COMMON_FOLDER_HERE.starts_with(&content) { unlinkat(at, name, UnlinkatFlags::NoRemoveDir) } else { Ok(()) }
 }
 
 /// Cleans up after launchers that were killed, if nobody works in this workspace now. Called when a plan is registered.
 pub fn clean_abandoned(journals: &Path, workspace: &Path) {
-    let digest = Sha256::digest(workspace.as_os_str().as_encoded_bytes());
-    let name = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let name = name_of(workspace);
     if !journals.join(format!("{name}.journal")).exists() {
         return;
     }
     let journal = Journal { workspace: workspace.to_path_buf(), folder: journals.to_path_buf(), name };
-    if let Ok(Some(_turn)) = journal.lock("lock", FlockArg::LockExclusive)
-        && let Ok(Some(_alone)) = journal.living(FlockArg::LockExclusiveNonblock)
+    if let Ok(Some(_turn)) = journal.turn()
+        && !journal.others_are_present()
     {
         let _ = journal.clean();
     }

@@ -1,12 +1,13 @@
 //! What this kernel can enforce for this user, found by asking it, not by its version.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::fd::AsFd, path::Path};
 
 use nix::{
     errno::Errno,
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
     sys::wait::{WaitStatus, waitpid},
-    unistd::{getegid, geteuid},
+    unistd::{chdir, getegid, geteuid, pivot_root, sethostname},
 };
 
 use crate::sandbox::sys::{self, Fork};
@@ -24,13 +25,23 @@ pub const PROC_REMEDY: &str =
 pub const MOUNT_REMEDY: &str = "A security module refuses it: on Ubuntu an AppArmor profile for this program with `userns,`, or \
      `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in a container `--security-opt apparmor=unconfined`, and `--security-opt \
      label=disable` with SELinux";
+/// What to do where the system calls that put a view together are refused.
+pub const VIEW_REMEDY: &str = "This needs Linux 5.12 or newer, and in a container a system call filter that lets close_range, open_tree, \
+     move_mount, mount_setattr, mount, umount2, pivot_root, unshare and sethostname through, such as `--security-opt seccomp=unconfined`";
+/// What to do where root may not map itself.
+pub const ROOT_MAP_REMEDY: &str = "Since Linux 5.12 root needs CAP_SETFCAP for this: run portcullis as an ordinary user, or let root keep that \
+     capability (docker `--cap-add SETFCAP`)";
 /// What to do where user namespaces are refused.
 pub const NAMESPACE_REMEDY: &str = "Allow user namespaces: on Ubuntu an AppArmor profile for this program with `userns,`, or \
      `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; on Debian `sysctl kernel.unprivileged_userns_clone=1`; everywhere \
-     `sysctl user.max_user_namespaces=15000`; in a container `--security-opt seccomp=unconfined` or a profile that lets clone(CLONE_NEWUSER) through";
+     `sysctl user.max_user_namespaces=15000`; in a container `--security-opt seccomp=unconfined` or a profile that lets clone(CLONE_NEWUSER) \
+     and unshare(CLONE_NEWUSER) through";
 /// What to do where nothing bounds root's processes.
 pub const PROCESS_REMEDY: &str =
     "Run portcullis as an ordinary user, whom RLIMIT_NPROC binds, or on Linux 6.14 or newer, where pid_max belongs to the PID namespace";
+
+/// What `ENOSPC` says where a namespace is made (user_namespaces(7)).
+pub const NAMESPACES_REACHED: &str = "a limit on namespaces, such as user.max_user_namespaces, is reached";
 
 /// What one Landlock ABI added, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,14 +101,26 @@ pub struct Capabilities {
     pub pid_max: bool,
     /// Control group version 2 controllers that this user could delegate to a sandbox.
     pub cgroup_controllers: Vec<String>,
+    /// Whether calls get a control group each.
+    pub cgroups: bool,
 }
 
 impl Capabilities {
     /// Asks the kernel. Needs a process with one thread, because it forks.
     pub fn probe() -> Self {
         let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-        let namespaces = [
-            ("user", 0),
+        // As a sandbox does: without a mapped user, nothing can be made on a file system that is mounted inside.
+        let identity = (geteuid(), getegid());
+        // A call takes two, one in the other, and the inner one is not made with the rights that root has on the host.
+        let user_twice = || -> Result<(), Errno> {
+            match super::init::keep_identity(identity) {
+                Ok(()) => unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS),
+                // Told as a finding about mounts, which need it first.
+                Err(_) => Ok(()),
+            }
+        };
+        let user = Namespace { name: "user", refused: in_namespaces(libc::CLONE_NEWUSER, user_twice).err() };
+        let others = [
             ("mount", libc::CLONE_NEWNS),
             ("pid", libc::CLONE_NEWPID),
             ("network", libc::CLONE_NEWNET),
@@ -106,12 +129,28 @@ impl Capabilities {
         ]
         .map(|(name, flag)| Namespace { name, refused: in_namespaces(libc::CLONE_NEWUSER | flag, || Ok(())).err() });
         let every = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
-        // As a sandbox does: without a mapped user, nothing can be made on a file system that is mounted inside.
-        let identity = (geteuid(), getegid());
         let mount_any = || -> Result<(), Errno> {
             super::init::keep_identity(identity).map_err(|failure| Errno::from_raw(failure.errno.unwrap_or(libc::EIO)))?;
             mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
             mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), None::<&str>)
+        };
+        // All that the ritual asks of the kernel to make a view, in its order.
+        let mount_all = || -> Result<(), Errno> {
+            sys::close_range(u32::MAX - 1, u32::MAX).map_err(|error| errno(&error))?;
+            sethostname(super::init::HOST_NAME)?;
+            mount_any()?;
+            fs::create_dir("/tmp/copy").map_err(|error| errno(&error))?;
+            let copy = sys::clone_mounts(Path::new("/usr"), true).map_err(|error| errno(&error))?;
+            sys::restrict_mount(copy.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID, true).map_err(|error| errno(&error))?;
+            sys::attach_mount(copy.as_fd(), Path::new("/tmp/copy")).map_err(|error| errno(&error))?;
+            fs::create_dir("/tmp/proc").map_err(|error| errno(&error))?;
+            // Without a /proc of its own, which is a finding of its own, the host's is used for what follows.
+            let proc = sys::clone_mounts(Path::new("/proc"), true).map_err(|error| errno(&error))?;
+            sys::attach_mount(proc.as_fd(), Path::new("/tmp/proc")).map_err(|error| errno(&error))?;
+            chdir("/tmp")?;
+            pivot_root(".", ".")?;
+            umount2(".", MntFlags::MNT_DETACH)?;
+            chdir("/")
         };
         let mount_proc = || -> Result<(), Errno> {
             mount_any()?;
@@ -127,15 +166,22 @@ impl Capabilities {
                 .and_then(|filters| filters.install())
                 .map_err(|failure| Errno::from_raw(failure.errno.unwrap_or(libc::EINVAL)))
         };
+        let restrict = || -> Result<(), Errno> {
+            nix::sys::prctl::set_no_new_privs()?;
+            super::landlock::restrict_nothing().map_err(|_| Errno::EPERM)
+        };
         Self {
             kernel: format!("{} {} ({})", read("/proc/sys/kernel/ostype"), read("/proc/sys/kernel/osrelease"), std::env::consts::ARCH),
-            landlock: sys::landlock_abi().map_err(|error| errno(&error).desc().to_owned()),
+            landlock: sys::landlock_abi()
+                .map_err(|error| errno(&error).desc().to_owned())
+                .and_then(|abi| in_namespaces(0, restrict).map(|()| abi)),
             seccomp: in_namespaces(0, filter),
-            namespaces: namespaces.to_vec(),
-            mounts: in_namespaces(every, mount_any),
+            namespaces: std::iter::once(user).chain(others).collect(),
+            mounts: in_namespaces(every | libc::CLONE_NEWUTS, mount_all),
             proc: in_namespaces(every, mount_proc),
             pid_max: in_namespaces(every, bound_pids).is_ok(),
-            cgroup_controllers: delegated_controllers(),
+            cgroup_controllers: super::cgroup::delegated(),
+            cgroups: super::cgroup::works(),
         }
     }
 
@@ -157,23 +203,16 @@ fn errno(error: &io::Error) -> Errno {
 /// Tries something in a process of its own, which ends with the error's number as its code: every one of Linux's is below 256.
 fn in_namespaces(flags: libc::c_int, attempt: impl FnOnce() -> Result<(), Errno>) -> Result<(), String> {
     match sys::clone_into_namespaces(flags) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => Err(NAMESPACES_REACHED.to_owned()),
         Err(error) => Err(errno(&error).desc().to_owned()),
         Ok(Fork::Child) => sys::exit_now(attempt().map_or_else(|errno| errno as i32, |()| 0)),
         Ok(Fork::Parent(child)) => match waitpid(child, None) {
             Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+            Ok(WaitStatus::Exited(_, libc::ENOSPC)) => Err(NAMESPACES_REACHED.to_owned()),
             Ok(WaitStatus::Exited(_, number)) => Err(Errno::from_raw(number).desc().to_owned()),
             Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("the attempt was ended by {}", signal.as_str())),
             Ok(_) => Err("the attempt did not end".to_owned()),
             Err(errno) => Err(errno.desc().to_owned()),
         },
     }
-}
-
-fn delegated_controllers() -> Vec<String> {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::")) else { return Vec::new() };
-    let folder = format!("/sys/fs/cgroup{}", path.trim_end_matches('/'));
-    let may_write = nix::unistd::access(folder.as_str(), nix::unistd::AccessFlags::W_OK).is_ok();
-    let controllers = fs::read_to_string(format!("{folder}/cgroup.controllers")).unwrap_or_default();
-    if may_write { controllers.split_whitespace().map(str::to_owned).collect() } else { Vec::new() }
 }

@@ -6,47 +6,43 @@
 //! itself covered by a copy of itself, which keeps it working and makes it impossible to replace.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashSet,
     fs, io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
     },
     path::{Path, PathBuf},
 };
 
 use nix::{
+    errno::Errno,
     fcntl::OFlag,
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
     unistd::{Gid, Uid, chdir, pivot_root},
 };
 
-use super::{Failure, limits, repository, walk};
-use crate::{
-    policy::GitAccess,
-    sandbox::{
-        plan::{Access, Plan, Root},
-        sys,
-    },
+use super::{
+    Failure, beneath,
+    covers::{MASKED_FILE, MASKED_FOLDER},
+    host_sockets::HostSockets,
+    limits, protection,
+    sweep::Before,
+};
+use crate::sandbox::{
+    plan::{Access, Plan, Root},
+    sys,
 };
 
 /// The devices of the host that a sandbox sees.
 pub const DEVICES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 
-/// Below the private `/dev`: an empty folder and an empty file that nobody may open, to lay over what is denied.
-const MASKED_FOLDER: &str = "/dev/.denied/folder";
-const MASKED_FILE: &str = "/dev/.denied/file";
-
 /// Where the new root is put together. Any folder that exists everywhere will do: what it holds on the host is copied beforehand.
 const STAGING: &str = "/tmp";
 
-/// Inside `.git`, besides what the policy's groups name: files that would make git look for its configuration elsewhere, and the
-/// administration of submodules and linked worktrees, which have configuration and hooks of their own.
-pub const GIT_REDIRECTIONS: [&str; 3] = [".git/commondir", ".git/modules", ".git/worktrees"];
-
 /// What was laid over the granted places.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct View {
     /// Denied places that were hidden.
     pub hidden: usize,
@@ -54,15 +50,8 @@ pub struct View {
     pub protected: usize,
     /// See [`limits::bound_processes`].
     pub process_limit: &'static str,
-}
-
-/// How a place is covered; of two covers on one place the later variant wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Cover {
-    Pin,
-    Link,
-    Protect,
-    Deny,
+    /// What the workspace held, where it can change.
+    pub before: Option<Before>,
 }
 
 /// A symbolic link to make: where, and what it holds.
@@ -76,14 +65,15 @@ struct Detached {
 
 /// Builds the view and moves this process into it. Needs new user, mount and PID namespaces. Steps that come before the old root
 /// is left look at the host; none that comes after can.
-pub fn build(plan: &Plan) -> Result<View, Failure> {
+pub fn build(plan: &Plan, sockets: HostSockets, made: &HashSet<PathBuf>) -> Result<View, Failure> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .map_err(|errno| Failure::errno("make the mounts private", errno))?;
+        .map_err(|errno| Failure::errno("make the mounts private", errno).with_remedy(super::probe::VIEW_REMEDY))?;
     let (roots, links) = copy_roots(plan)?;
     let devices = copy_devices()?;
     let outside = denied_outside(plan);
     enter_new_root(&roots)?;
     let process_limit = limits::bound_processes(&plan.limits);
+    limits::bound_notifications();
     make_devices(devices)?;
     for (path, content) in links {
         make_link(&path, &content)?;
@@ -92,19 +82,21 @@ pub fn build(plan: &Plan) -> Result<View, Failure> {
         make_mountpoint(&detached.root.target, detached.folder)?;
         attach(&detached.mount, &detached.root.target)?;
     }
-    let (hidden, protected) = lay_covers(plan, &outside)?;
+    // Where the roots really lie, which is where a program finds them.
+    let seen = Plan { roots: roots.iter().map(|detached| detached.root.clone()).collect(), ..plan.clone() };
+    let protection::Laid { hidden, protected, before } = protection::lay(&seen, &outside, sockets, made)?;
     if let Err(error) = symlink("../tmp", "/var/tmp").or_else(|error| if Path::new("/var/tmp").exists() { Ok(()) } else { Err(error) })
         && !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem)
     {
         return Err(Failure::system("link /var/tmp", &error));
     }
     // Until here places for mounts had to be made in them.
-    for root in plan.roots.iter().filter(|root| root.access == Access::Read && is_private(root)) {
+    for root in seen.roots.iter().filter(|root| root.access == Access::Read && root.is_private()) {
         restrict(&root.target, libc::MOUNT_ATTR_RDONLY)?;
     }
     restrict("/dev", libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOEXEC)?;
     restrict("/", libc::MOUNT_ATTR_RDONLY)?;
-    Ok(View { hidden, protected, process_limit })
+    Ok(View { hidden, protected, process_limit, before })
 }
 
 /// Locks every mount of the view to its place, by moving into a copy of it that belongs to a further user namespace.
@@ -115,7 +107,14 @@ pub fn build(plan: &Plan) -> Result<View, Failure> {
 ///
 /// `/proc` becomes read-only last, because the user and group are mapped by way of it.
 pub fn lock(identity: (Uid, Gid)) -> Result<(), Failure> {
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(|errno| Failure::errno("lock the mounts", errno))?;
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(|errno| {
+        let step = "lock the mounts by a further user namespace";
+        match errno {
+            // Two of them are needed for a call, one in the other.
+            Errno::ENOSPC => Failure::new(step, super::probe::NAMESPACES_REACHED).with_remedy(super::probe::NAMESPACE_REMEDY),
+            errno => Failure::errno(step, errno).with_remedy(super::probe::NAMESPACE_REMEDY),
+        }
+    })?;
     super::init::keep_identity(identity)?;
     restrict("/proc", libc::MOUNT_ATTR_RDONLY)
 }
@@ -140,7 +139,8 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<Link>), Failure> {
             Err(_) => continue,
         };
         let mut root = root;
-        if metadata.is_symlink() && root.source == root.target {
+        let in_workspace = root.source.starts_with(&plan.workspace);
+        if metadata.is_symlink() && !in_workspace && root.source == root.target {
             let content = fs::read_link(&root.source).map_err(|error| Failure::system(step, &error).about(&root.source))?;
             links.push((root.target.clone(), content));
             match fs::canonicalize(&root.source) {
@@ -157,12 +157,23 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<Link>), Failure> {
                 continue;
             }
         }
-        let mount = sys::clone_mounts(&root.source, true).map_err(|error| Failure::system(step, &error).about(&root.source))?;
+        let copied = root.copy.as_ref().and_then(|copy| private_copy(&root, copy));
+        if root.copy.is_some() && copied.is_none() {
+            // Where there is no overlay to be had, it can be read.
+            (root.copy, root.access) = (None, Access::Read);
+        }
+        let mount = if let Some(copied) = copied {
+            copied
+        } else if in_workspace {
+            copy_in_workspace(plan, &mut root)?
+        } else {
+            sys::clone_mounts(&root.source, true).map_err(|error| copying(&error, &root.source))?
+        };
         let mut attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-        if root.access == Access::Read && !is_private(&root) {
+        if root.access == Access::Read && !root.is_private() {
             attributes |= libc::MOUNT_ATTR_RDONLY;
         }
-        sys::restrict_mount(mount.as_fd(), attributes, true).map_err(|error| Failure::system(step, &error).about(&root.source))?;
+        sys::restrict_mount(mount.as_fd(), attributes, true).map_err(|error| copying(&error, &root.source))?;
         let folder = fs::metadata(&root.source).is_ok_and(|metadata| metadata.is_dir());
         copies.push(Detached { root, mount, folder });
     }
@@ -170,12 +181,64 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<Link>), Failure> {
     Ok((copies, links))
 }
 
+/// A mount that could not be copied: with the remedy where it is the system call that is refused, and not the place.
+fn copying(error: &io::Error, place: &Path) -> Failure {
+    let failure = Failure::system("copy a granted folder", error).about(place);
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::ENOSYS) => failure.with_remedy(super::probe::VIEW_REMEDY),
+        Some(libc::ENOSPC) => failure.with_remedy("This is a limit on mounts, not on a disk: user.max_mnt_namespaces or fs.mount-max"),
+        _ => failure,
+    }
+}
+
+/// An overlay that shows `root` and takes what is written in `folder` (overlayfs, in a user namespace since Linux 5.11). `None` where
+/// the kernel or the file system has none, and where a path could be taken for an option.
+fn private_copy(root: &Root, folder: &Path) -> Option<OwnedFd> {
+    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| folder.join(name));
+    for made in [&upper, &work, &merged] {
+        fs::create_dir_all(made).ok()?;
+    }
+    let source = fs::canonicalize(&root.source).ok()?;
+    let plain = |path: &Path| path.to_str().filter(|path| !path.contains([':', ',', '\\'])).map(str::to_owned);
+    let (lower, upper) = (plain(&source)?, plain(&upper)?);
+    let options = match root.access {
+        Access::Write => format!("userxattr,lowerdir={lower},upperdir={upper},workdir={}", plain(&work)?),
+        Access::Read => format!("userxattr,lowerdir={upper}:{lower}"),
+    };
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("overlay"), &merged, Some("overlay"), flags, Some(options.as_str())).ok()?;
+    let copy = sys::clone_mounts(&merged, true).ok();
+    umount2(&merged, MntFlags::MNT_DETACH).ok().and(copy)
+}
+
+/// Copies a granted place of the workspace. Who writes the workspace must not choose where a grant leads: a link on the way may stay in the
+/// workspace, and no step is followed that was not looked at.
+fn copy_in_workspace(plan: &Plan, root: &mut Root) -> Result<OwnedFd, Failure> {
+    let step = "copy a granted folder";
+    let real = fs::canonicalize(&root.source).map_err(|error| Failure::system(step, &error).about(&root.source))?;
+    if !real.starts_with(&plan.workspace) {
+        return Err(Failure::new(step, format!("a symbolic link leads it out of the workspace, to {}", real.display()))
+            .about(&root.source)
+            .with_remedy("Name the place that is meant in a policy of your own, or remove the link"));
+    }
+    let opened = beneath::entry(&real).map_err(|errno| Failure::errno(step, errno).about(&real))?;
+    let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+    (root.source, root.target) = (real.clone(), real);
+    sys::clone_mounts(&by_descriptor, true).map_err(|error| Failure::system(step, &error).about(&root.source))
+}
+
 /// With the host's network, names must resolve: `/etc/resolv.conf` is often a link to a file that a service keeps elsewhere.
 fn resolver_configuration(plan: &Plan) -> Option<Root> {
     let real = fs::canonicalize("/etc/resolv.conf").ok()?;
     let visible = |root: &Root| real.starts_with(&root.target);
     let granted = plan.roots.iter().any(|root| Path::new("/etc/resolv.conf").starts_with(&root.target));
-    (granted && !plan.roots.iter().any(visible)).then(|| Root { target: real.clone(), source: real, access: Access::Read, required: false })
+    (granted && !plan.roots.iter().any(visible)).then(|| Root {
+        target: real.clone(),
+        source: real,
+        access: Access::Read,
+        required: false,
+        copy: None,
+    })
 }
 
 fn copy_devices() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
@@ -198,7 +261,7 @@ fn copy_devices() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
 fn denied_outside(plan: &Plan) -> Vec<(PathBuf, bool)> {
     let outside = |path: &&PathBuf| {
         let innermost = plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count());
-        innermost.is_none_or(is_private)
+        innermost.is_none_or(|root| root.is_private())
     };
     plan.deny.iter().filter(outside).filter_map(|path| Some((path.clone(), fs::metadata(path).ok()?.is_dir()))).collect()
 }
@@ -221,7 +284,7 @@ fn enter_new_root(roots: &[Detached]) -> Result<(), Failure> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "proc", Some("proc"), flags, None::<&str>)
         .map_err(|errno| Failure::errno("mount /proc", errno).with_remedy(super::probe::PROC_REMEDY))?;
-    pivot_root(".", ".").map_err(|errno| Failure::errno(step, errno))?;
+    pivot_root(".", ".").map_err(|errno| Failure::errno(step, errno).with_remedy(super::probe::VIEW_REMEDY))?;
     umount2(".", MntFlags::MNT_DETACH).map_err(|errno| Failure::errno("leave the old root", errno))?;
     chdir("/").map_err(|errno| Failure::errno(step, errno))
 }
@@ -235,13 +298,15 @@ fn make_devices(devices: Vec<(&'static str, OwnedFd)>) -> Result<(), Failure> {
         make_mountpoint(Path::new(device), false)?;
         attach(&mount, Path::new(device))?;
     }
-    for folder in ["/dev/pts", "/dev/shm", "/dev/.denied"] {
+    for folder in ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/.denied"] {
         fs::create_dir(folder).map_err(system)?;
     }
     mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, Some("newinstance,ptmxmode=0666,mode=0620"))
         .map_err(|errno| Failure::errno(step, errno))?;
     let shared = flags | MsFlags::MS_NODEV;
     mount(Some("shm"), "/dev/shm", Some("tmpfs"), shared, Some("mode=1777,size=512m")).map_err(|errno| Failure::errno(step, errno))?;
+    // The queues of this IPC namespace (mq_overview(7)); where it cannot be mounted, queues cannot be opened either.
+    let _ = mount(Some("mqueue"), "/dev/mqueue", Some("mqueue"), shared, None::<&str>);
     for (link, content) in [
         ("ptmx", "pts/ptmx"),
         ("fd", "/proc/self/fd"),
@@ -264,7 +329,8 @@ fn make_link(path: &Path, content: &Path) -> Result<(), Failure> {
     made.map_err(|error| Failure::system("make a link", &error).about(path))
 }
 
-fn make_mountpoint(path: &Path, folder: bool) -> Result<(), Failure> {
+/// Makes an empty folder or file for a mount to lie on, with what is lacking above it.
+pub fn make_mountpoint(path: &Path, folder: bool) -> Result<(), Failure> {
     if path.exists() {
         return Ok(());
     }
@@ -278,7 +344,8 @@ fn make_mountpoint(path: &Path, folder: bool) -> Result<(), Failure> {
     made.map_err(|error| Failure::system("make a place for a mount", &error).about(path))
 }
 
-fn attach(mount: &OwnedFd, target: &Path) -> Result<(), Failure> {
+/// Attaches a detached mount.
+pub fn attach(mount: &OwnedFd, target: &Path) -> Result<(), Failure> {
     sys::attach_mount(mount.as_fd(), target).map_err(|error| Failure::system("attach a mount", &error).about(target))
 }
 
@@ -288,213 +355,4 @@ fn restrict(path: impl AsRef<Path>, attributes: u64) -> Result<(), Failure> {
     let opened = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
         .map_err(|errno| Failure::errno(step, errno).about(path))?;
     sys::restrict_mount(opened.as_fd(), attributes, false).map_err(|error| Failure::system(step, &error).about(path))
-}
-
-/// Whether a root shows a private folder of the session in the place of the host's own.
-fn is_private(root: &Root) -> bool {
-    root.source != root.target
-}
-
-fn lay_covers(plan: &Plan, outside: &[(PathBuf, bool)]) -> Result<(usize, usize), Failure> {
-    let mut covers = Covers { plan, at: BTreeMap::new() };
-    let writable = plan.roots.iter().any(|root| root.access == Access::Write && plan.workspace.starts_with(&root.target));
-    let found = if plan.deny_globs.is_empty() && !writable {
-        walk::Found::default()
-    } else {
-        walk::walk(&plan.workspace, &plan.deny_globs, &plan.protect_globs)?
-    };
-    for path in &plan.deny {
-        if !outside.iter().any(|(other, _)| other == path) {
-            covers.resolve(path, Cover::Deny, Absent::Passes)?;
-        }
-    }
-    for path in &found.deny {
-        covers.resolve(path, Cover::Deny, Absent::Passes)?;
-    }
-    for path in protected(plan) {
-        covers.resolve(&path, Cover::Protect, Absent::Refuses)?;
-    }
-    // Read-only as a whole: what may change in a `.git` folder is known only where it has that name.
-    for file in found.repositories.iter().chain([&plan.workspace.join(".git")]) {
-        if let Some(folder) = repository::folder_named_by(file) {
-            covers.resolve(&folder, Cover::Protect, Absent::Passes)?;
-        }
-    }
-    for place in repository::places_named_by_configuration(&plan.workspace.join(".git")) {
-        // What does not exist is left open: a placeholder would have to be journalled before this process can know of it.
-        if let Ok(real) = fs::canonicalize(&place) {
-            covers.resolve(&real, Cover::Protect, Absent::Passes)?;
-        }
-    }
-    let redirections = GIT_REDIRECTIONS.iter().skip(1).map(|path| plan.workspace.join(path));
-    for path in found.protect.iter().chain(&found.repositories).cloned().chain(redirections) {
-        covers.resolve(&path, Cover::Protect, Absent::Passes)?;
-    }
-    for (path, folder) in outside {
-        make_mountpoint(path, *folder)?;
-        covers.insert(path, Cover::Deny);
-    }
-    covers.lay()
-}
-
-/// The fixed places that are never writable, also while absent.
-pub fn protected(plan: &Plan) -> Vec<PathBuf> {
-    let mut all = plan.protect.clone();
-    let git = plan.workspace.join(".git");
-    if plan.git == GitAccess::None {
-        all.retain(|path| !path.starts_with(&git));
-        all.push(git);
-    } else {
-        all.push(plan.workspace.join(GIT_REDIRECTIONS[0]));
-    }
-    all
-}
-
-/// What the absence of a place means.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Absent {
-    /// There is nothing to cover.
-    Passes,
-    /// It could be made, so the folder that would hold it is covered in its stead.
-    Refuses,
-}
-
-struct Covers<'a> {
-    plan: &'a Plan,
-    at: BTreeMap<PathBuf, Cover>,
-}
-
-impl Covers<'_> {
-    fn insert(&mut self, path: &Path, cover: Cover) {
-        let entry = self.at.entry(path.to_path_buf()).or_insert(cover);
-        *entry = (*entry).max(cover);
-    }
-
-    /// Follows `path` from the root that grants it, component by component, and notes a cover for each.
-    fn resolve(&mut self, path: &Path, cover: Cover, absent: Absent) -> Result<(), Failure> {
-        self.resolve_at_depth(path, cover, absent, 0)
-    }
-
-    fn resolve_at_depth(&mut self, path: &Path, cover: Cover, absent: Absent, depth: u8) -> Result<(), Failure> {
-        let step = "protect a place";
-        if depth > 40 {
-            return Err(Failure::new(step, "too many symbolic links").about(path));
-        }
-        let Some(root) =
-            self.plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count())
-        else {
-            return Ok(());
-        };
-        let writable = root.access == Access::Write;
-        if cover == Cover::Protect && !writable {
-            return Ok(());
-        }
-        // Below an optional root that this machine lacks there is nothing.
-        let mut current = root.target.clone();
-        let rest: Vec<_> = path.strip_prefix(&root.target).unwrap_or(Path::new("")).components().collect();
-        for (index, component) in rest.iter().enumerate() {
-            current.push(component);
-            let metadata = match fs::symlink_metadata(&current) {
-                Ok(metadata) => metadata,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && absent == Absent::Passes => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && index > 0 => {
-                    // A folder that lacks what a placeholder would have filled is itself the placeholder, or lies behind a link,
-                    // where none is made.
-                    current.pop();
-                    self.insert(&current, cover);
-                    return Ok(());
-                }
-                Err(error) => return Err(Failure::system(step, &error).about(&current)),
-            };
-            if metadata.is_symlink() {
-                if writable {
-                    self.insert(&current, Cover::Link);
-                }
-                let real = match fs::canonicalize(&current) {
-                    Ok(real) => real,
-                    // Where absence passes, a link to nothing is an absence too; the link itself is covered.
-                    Err(_) if cover == Cover::Deny || absent == Absent::Passes || !self.could_be_made(&current) => return Ok(()),
-                    // What a dangling link points to could be made, and the link would then lead there.
-                    Err(error) => {
-                        return Err(Failure::system(step, &error)
-                            .about(&current)
-                            .with_remedy("Remove this dangling link, or make what it points to"));
-                    }
-                };
-                let onward: PathBuf = rest[index + 1..].iter().collect();
-                let onward = if onward.as_os_str().is_empty() { real } else { real.join(onward) };
-                return self.resolve_at_depth(&onward, cover, absent, depth + 1);
-            }
-            let last = index + 1 == rest.len();
-            if last || !metadata.is_dir() {
-                // `.git` is a file in linked worktrees and submodules: then it is that file which must stay as it is.
-                self.insert(&current, cover);
-                return Ok(());
-            }
-            if writable {
-                self.insert(&current, Cover::Pin);
-            }
-        }
-        // The root itself.
-        self.insert(path, cover);
-        Ok(())
-    }
-
-    /// Whether a program could make what a dangling link points to, in a place that the host has as well. A link to what lies outside of
-    /// the view is harmless: nothing can be made there.
-    fn could_be_made(&self, link: &Path) -> bool {
-        let Ok(content) = fs::read_link(link) else { return true };
-        let target = link.parent().unwrap_or(link).join(content);
-        for place in target.ancestors() {
-            match fs::canonicalize(place) {
-                Ok(real) => {
-                    let around = self.plan.roots.iter().filter(|root| real.starts_with(&root.target));
-                    let innermost = around.max_by_key(|root| root.target.components().count());
-                    return innermost.is_some_and(|root| root.access == Access::Write && !is_private(root));
-                }
-                // A further dangling link, or `..` after what is not there: where that leads depends on what is made.
-                Err(_) if fs::symlink_metadata(place).is_ok() || place.file_name().is_none() => return true,
-                Err(_) => {}
-            }
-        }
-        true
-    }
-
-    /// Attaches all covers, parents first. Returns how many places were hidden and how many protected.
-    fn lay(self) -> Result<(usize, usize), Failure> {
-        let (mut hidden, mut protected) = (0, 0);
-        let mut closed: Option<(PathBuf, Cover)> = None;
-        for (path, cover) in self.at {
-            if let Some((above, how)) = &closed
-                && path.starts_with(above)
-                && (*how == Cover::Deny || cover != Cover::Deny)
-            {
-                continue;
-            }
-            let step = "cover a place";
-            let failure = |error: io::Error| Failure::system(step, &error).about(&path);
-            match cover {
-                Cover::Deny => {
-                    let folder = fs::metadata(&path).map_err(failure)?.is_dir();
-                    let mask = sys::clone_mounts(Path::new(if folder { MASKED_FOLDER } else { MASKED_FILE }), false).map_err(failure)?;
-                    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-                    sys::restrict_mount(mask.as_fd(), attributes, true).map_err(failure)?;
-                    attach(&mask, &path)?;
-                    hidden += 1;
-                }
-                Cover::Protect | Cover::Link | Cover::Pin => {
-                    let copy = sys::clone_mounts(&path, false).map_err(failure)?;
-                    if cover == Cover::Protect {
-                        sys::restrict_mount(copy.as_fd(), libc::MOUNT_ATTR_RDONLY, true).map_err(failure)?;
-                        protected += 1;
-                    }
-                    attach(&copy, &path)?;
-                }
-            }
-            if matches!(cover, Cover::Deny | Cover::Protect) {
-                closed = Some((path, cover));
-            }
-        }
-        Ok((hidden, protected))
-    }
 }

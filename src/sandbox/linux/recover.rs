@@ -1,0 +1,63 @@
+//! What a call left behind that was killed together with its init, by a `kill -9` of the agent's whole tree or by the machine's end.
+//!
+//! Before a program starts, its init writes down what was there ([`super::sweep`]) in a file of the state folder, and the launcher removes
+//! that file when the call has ended in order. Whoever works in the workspace next, and is alone in it, sweeps for every file that is left.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Read,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::{Failure, placeholder::name_of, sweep};
+use crate::sandbox::{message::Undone, plan::Plan};
+
+/// The longest record that is read, in bytes.
+const LONGEST: u64 = 64 * 1024 * 1024;
+
+/// The record of one call.
+#[derive(Debug)]
+pub struct Record {
+    path: PathBuf,
+}
+
+impl Record {
+    /// Makes the file for call `number` of this launcher, and opens it for the call's init.
+    pub fn begin(plan: &Plan, number: u64) -> Result<(Self, File), Failure> {
+        let path = plan.journals.join(format!("{}.call-{}-{number}", name_of(&plan.workspace), std::process::id()));
+        let failure = |error: std::io::Error| Failure::system("write down what the workspace holds", &error).about(&path);
+        fs::create_dir_all(&plan.journals).map_err(failure)?;
+        // One of the same name is of a process that is long gone and had this one's number.
+        let mut options = OpenOptions::new();
+        let file =
+            options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failure)?;
+        Ok((Self { path: path.clone() }, file))
+    }
+
+    /// The call has ended in order and was swept.
+    pub fn end(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Sweeps for the calls that were killed in the workspace of `plan`. To be called by whoever is alone in it.
+pub fn abandoned(plan: &Plan) -> Vec<Undone> {
+    let prefix = format!("{}.call-", name_of(&plan.workspace));
+    let mut undone = Vec::new();
+    for entry in fs::read_dir(&plan.journals).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            undone.extend(sweep_for(plan, &entry.path()));
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    undone
+}
+
+/// One that ended before it had written all of it down had not started a program either.
+fn sweep_for(plan: &Plan, record: &Path) -> Vec<Undone> {
+    let mut bytes = Vec::new();
+    let read = File::open(record).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+    let before = read.ok().and_then(|_| sweep::Before::recall(&bytes, &plan.workspace, sweep::globs(plan).ok()?).ok());
+    before.map(|before| before.sweep().0).unwrap_or_default()
+}
