@@ -1,6 +1,5 @@
 //! What holds for every text.
 
-
 use portcullis::{
     approval::{
         Binaries, Judgement, Rules,
