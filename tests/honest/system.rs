@@ -37,7 +37,7 @@ fn processes_memory_disks_and_limits_are_looked_at() {
     let script = "ps aux; ps -ef; top -bn1 | sed -n 1,5p; free; uptime; nproc; df -h . /tmp; du -sh .; findmnt . || true; lscpu | sed -n 1,3p; vmstat; getconf PATH_MAX .; \
                   cat /proc/self/status /proc/self/maps /proc/self/limits /proc/self/mountinfo /proc/cpuinfo /proc/meminfo /proc/loadavg /proc/stat > read; \
                   readlink /proc/self/exe /proc/$$/cwd; ls -l /proc/self/fd; cat /proc/sys/kernel/osrelease; ldd /bin/ls; file=$(command -v ls); stat $file; \
-                  sleep 30 & pgrep sleep; pkill sleep; tty || true; stat -f .; ls / /usr/bin /etc > /dev/null";
+                  sleep 30 & until pgrep sleep; do true; done; pkill sleep; tty || true; stat -f .; ls / /usr/bin /etc > /dev/null";
     let printed = job(&host, script);
     assert!(printed.contains("ps aux") && printed.contains(host.workspace.to_str().unwrap()), "{printed}");
     assert!(host.read("read").unwrap().contains("MemTotal"));

@@ -1,0 +1,99 @@
+//! What a person has allowed for longer than one call.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Access beyond what the policy gives: one path, one host, one socket.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Wider {
+    /// Reading a file, or a folder and what is below it.
+    Read(PathBuf),
+    /// Reading and writing it.
+    Write(PathBuf),
+    /// Connecting to a host, as a policy writes it (`example.org:443`).
+    Host(String),
+    /// Connecting to a unix socket.
+    Socket(PathBuf),
+}
+
+impl Wider {
+    /// What it is, in words.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Read(path) => format!("read {} and what is below it", path.display()),
+            Self::Write(path) => format!("read and write {} and what is below it", path.display()),
+            Self::Host(host) => format!("connect to {host}"),
+            Self::Socket(path) => format!("connect to the unix socket {}", path.display()),
+        }
+    }
+
+    /// The path that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Read(path) | Self::Write(path) | Self::Socket(path) => Some(path),
+            Self::Host(_) => None,
+        }
+    }
+}
+
+/// What is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Permission {
+    /// Exactly this shell text, run in this folder.
+    Exactly {
+        /// The text.
+        command: String,
+        /// The folder.
+        cwd: PathBuf,
+    },
+    /// Plain simple commands that begin with these words: what a rule with this `prefix` and `decision = "allow"` covers.
+    Words {
+        /// The words; never empty.
+        words: Vec<String>,
+    },
+    /// The tools that only read files.
+    Reading,
+    /// Patches.
+    Patching,
+    /// Wider access.
+    Wider(Wider),
+}
+
+impl Permission {
+    /// What it allows, in words, as it is shown before it is saved and in lists.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Exactly { command, cwd } => format!("exactly this command in {}: {command}", cwd.display()),
+            Self::Words { words } => format!("plain commands that begin with: {}", words.join(" ")),
+            Self::Reading => "reading with the file tools, within the policy".to_owned(),
+            Self::Patching => "patches, within the policy".to_owned(),
+            Self::Wider(wider) => wider.sentence(),
+        }
+    }
+}
+
+/// How far a permission reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Until this session ends. Not saved.
+    Session,
+    /// In this repository.
+    Repository,
+    /// For this user, everywhere.
+    User,
+}
+
+impl Scope {
+    /// In words, behind "allowed".
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Session => "for this session",
+            Self::Repository => "in this repository",
+            Self::User => "for this user",
+        }
+    }
+}
