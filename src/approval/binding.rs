@@ -51,6 +51,11 @@ impl Binaries {
         Self { found: Some(found) }
     }
 
+    /// Whether a program's name, as a command writes it, stands for a binary that no call can replace.
+    pub fn finds(&self, name: &str) -> bool {
+        self.binds(name, name)
+    }
+
     /// Whether a rule's program, a bare name or a path, is the one that a command names. A relative path is none that a rule can mean.
     pub fn binds(&self, rule: &str, command: &str) -> bool {
         let path_of = |name: &str| self.found.as_ref().and_then(|found| found.get(name));

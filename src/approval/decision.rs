@@ -97,6 +97,8 @@ pub struct Rules {
     rules: Vec<CommandRule>,
     /// The rules by the name of their program, paths taken off.
     by_name: HashMap<String, Vec<usize>>,
+    /// What a person has allowed besides: rules that allow, and that answer a rule which asks for no more than they spell out.
+    granted: Vec<CommandRule>,
     ask: Ask,
     binaries: Binaries,
     dialect: Dialect,
@@ -116,7 +118,42 @@ impl Rules {
                 by_name.entry(file_name(program).to_owned()).or_default().push(place);
             }
         }
-        Self { rules: policy.commands.clone(), by_name, ask: policy.ask, binaries, dialect }
+        Self { rules: policy.commands.clone(), by_name, granted: Vec::new(), ask: policy.ask, binaries, dialect }
+    }
+
+    /// The same rules with what a person has allowed besides. A granted rule overrides one that asks, unless that one is more specific; it never
+    /// overrides one that forbids.
+    #[must_use]
+    pub fn with_granted(mut self, granted: Vec<CommandRule>) -> Self {
+        self.granted = granted;
+        self
+    }
+
+    /// The same rules in another mode.
+    #[must_use]
+    pub fn in_mode(mut self, ask: Ask) -> Self {
+        self.ask = ask;
+        self
+    }
+
+    /// The words of a judged text that a person could allow for longer, and the fewest to which they may be shortened: those of its one command, if
+    /// all of it is plainly understood. `None` where only the very text can be allowed. `bound` says of a program's name that it stands for a binary which no
+    /// call can replace.
+    pub fn words_to_grant(judged: &Judged, bound: &dyn Fn(&str) -> bool) -> Option<(Vec<String>, usize)> {
+        let ([command], None) = (judged.commands.as_slice(), &judged.opaque) else { return None };
+        let [level] = command.levels.as_slice() else { return None };
+        let words: Vec<String> = level.words.iter().map(|word| word.literal().map(str::to_owned)).collect::<Option<_>>()?;
+        let plain = command.simple.assignments.is_empty()
+            && command.facts.is_empty()
+            && level.facts.iter().all(|fact| fact.is_covered_by(words.len()));
+        if !plain || !bound(words.first()?) {
+            return None;
+        }
+        // The subcommand stays: `git` alone would be `git push` too. So does what makes a fact, and as much as the rule that asks spells out.
+        let needed = (1..=words.len()).find(|count| level.facts.iter().all(|fact| fact.is_covered_by(*count))).unwrap_or(words.len());
+        let asked = command.rule.as_ref().map_or(0, |rule| rule.prefix.len());
+        let shortest = needed.max(asked).max(2).min(words.len());
+        Some((words, shortest))
     }
 
     /// Judges a call that is no shell command: only the mode counts.
@@ -140,8 +177,16 @@ impl Rules {
                 elsewhere.get_or_insert_with(|| bare_words(text).into_iter().flatten().collect()).contains(word)
             });
             if command.decision.is_none() && undisturbed {
-                command.rule = self.allowing(command, &functions).cloned();
+                command.rule = self.allowing(command, &functions, Whose::Policy).cloned();
                 command.decision = command.rule.as_ref().map(|rule| rule.decision);
+            }
+            if matches!(command.decision, None | Some(Decision::Ask))
+                && undisturbed
+                && let Some(granted) = self.allowing(command, &functions, Whose::Person)
+                && command.rule.as_ref().is_none_or(|asking| granted.prefix.len() >= asking.prefix.len())
+            {
+                command.rule = Some(granted.clone());
+                command.decision = Some(Decision::Allow);
             }
         }
         // A program in another language is no shell text, but its bare words are worth as much as those of an opaque one.
@@ -235,7 +280,7 @@ impl Rules {
     }
 
     /// The rule that allows a command, all of its levels considered.
-    fn allowing(&self, command: &JudgedCommand, functions: &BTreeSet<String>) -> Option<&CommandRule> {
+    fn allowing(&self, command: &JudgedCommand, functions: &BTreeSet<String>, whose: Whose) -> Option<&CommandRule> {
         let free = |facts: &[Fact]| facts.iter().all(|fact| *fact == Fact::ChangesFolder);
         if command.levels.is_empty() || !free(&command.facts) {
             return None;
@@ -251,12 +296,12 @@ impl Rules {
                 }
                 continue;
             }
-            allowing = Some(self.allowing_level(level, functions)?);
+            allowing = Some(self.allowing_level(level, functions, whose)?);
         }
         allowing
     }
 
-    fn allowing_level(&self, level: &Level, functions: &BTreeSet<String>) -> Option<&CommandRule> {
+    fn allowing_level(&self, level: &Level, functions: &BTreeSet<String>, whose: Whose) -> Option<&CommandRule> {
         let program = level.words.first()?.literal()?;
         // A word that is not known could be an option, or several.
         let plain = |word: &Word| word.shape == Shape::Literal || !word.may_be_option();
@@ -264,7 +309,14 @@ impl Rules {
             return None;
         }
         let mut given = given(&level.words);
-        self.named(program)
+        let (policy, person) = match whose {
+            Whose::Policy => (Some(self.named(program)), None),
+            Whose::Person => (None, Some(self.granted.iter())),
+        };
+        policy
+            .into_iter()
+            .flatten()
+            .chain(person.into_iter().flatten())
             .filter(|rule| rule.decision == Decision::Allow)
             .filter(|rule| {
                 let Some(name) = rule.prefix.first().filter(|name| self.binaries.binds(name, program)) else { return false };
@@ -322,6 +374,15 @@ fn bare_words(text: &str) -> [Vec<String>; 2] {
     };
     let without = text.replace("\\\n", "").replace(['"', '\'', '\\'], "");
     [split(&text), split(&without)]
+}
+
+/// Whose rules are looked through for one that allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The policy's.
+    Policy,
+    /// What a person has allowed besides.
+    Person,
 }
 
 /// A variable that a text sets.

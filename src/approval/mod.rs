@@ -7,18 +7,20 @@
 //! How a rule matches words is the policy's own function ([`crate::policy::command::reach`]), which also checks a rule's examples when a policy is
 //! loaded; this module adds the shell around the words. So an example cannot say one thing and a call another.
 //!
-//! Where a rule or a mode asks, a [`question`] is put to whoever can answer it; what is answered for longer than one call is a [`grant`].
+//! Where a rule or a mode asks, a [`question`] is put to whoever can answer it; what is answered for longer than one call is a [`Grant`].
 
 pub mod binding;
 pub mod builtin;
 pub mod decision;
 pub mod facts;
-pub mod grant;
 pub mod question;
 pub mod shell;
+pub mod store;
 pub mod unwrap;
 
 pub use binding::Binaries;
 pub use decision::{Judged, JudgedCommand, Judgement, Level, Rules, judge};
-pub use grant::{Permission, Scope, Wider};
 pub use question::{Answer, Answered, Asker, By, Nobody, Question};
+pub use store::{Grant, Repository, Store, StoreError};
+
+pub use crate::policy::{Permission, Scope, Wider};

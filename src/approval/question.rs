@@ -9,7 +9,7 @@ use std::{fmt::Debug, future::Future, path::PathBuf, pin::Pin};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::grant::{Permission, Scope, Wider};
+use crate::policy::{Permission, Scope, Wider};
 
 /// What a call is, as far as a person has to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::{Applied, RefusedCall};
+use crate::{
+    policy::{Ask, Permission, Scope, Wider},
+    sandbox::{Applied, RefusedCall, Undone},
+};
 
 /// The version of the schema that this program writes.
 pub const SCHEMA: u32 = 1;
@@ -63,7 +66,7 @@ pub enum Event {
         arguments: String,
         /// `allow`, `refuse`.
         decision: String,
-        /// Who decided: `policy`, `rule`, `arguments`.
+        /// Who decided: `policy`, `rule`, `arguments`, `grant`; or who was asked: `person`, `approver`, `timeout`, `nobody`.
         decided_by: String,
         /// The rule that decided, as file and line, or the reason.
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -71,6 +74,78 @@ pub enum Event {
         /// What of a shell command is not plainly understood, so that rules were only looked for among its words.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         opaque: Option<String>,
+    },
+    /// A question is put to somebody.
+    Question {
+        /// The call that it is about.
+        call: String,
+        /// SHA-256 over the lines that whoever is asked is shown, in hexadecimal.
+        shown: String,
+        /// Why it is asked: the rule, with file and line, or the mode.
+        because: String,
+        /// What an answer for longer than this call would allow.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        lasting: Option<Permission>,
+    },
+    /// What came of a question.
+    Answer {
+        /// The call.
+        call: String,
+        /// `once`, `always`, `edit`, `refuse`, `stop`.
+        answer: String,
+        /// Who answered: `person`, `approver`, `timeout`, `nobody`.
+        by: String,
+        /// Milliseconds from the question.
+        waited_ms: u64,
+        /// The word to the model, the changed command, or why nobody answered; redacted.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        text: Option<String>,
+    },
+    /// Something was allowed for longer than one call, or was found to be at the session's start.
+    Granted {
+        /// The grant's id.
+        grant: String,
+        /// What is allowed.
+        permission: Permission,
+        /// How far it reaches.
+        scope: Scope,
+    },
+    /// A grant was taken back.
+    Revoked {
+        /// The grant's id.
+        grant: String,
+    },
+    /// Other access is in force from here on.
+    InForce {
+        /// The fingerprint of the policy with what was granted.
+        fingerprint: String,
+        /// What was granted.
+        wider: Vec<Wider>,
+    },
+    /// Other calls ask from here on.
+    AskMode {
+        /// The mode, as a policy writes it.
+        mode: Ask,
+    },
+    /// A program in the background ended.
+    BackgroundEnd {
+        /// The call that started it.
+        call: String,
+        /// How it ended.
+        status: CallStatus,
+        /// Its exit code, as a shell reports it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        exit_code: Option<i32>,
+        /// Wall-clock milliseconds.
+        duration_ms: u64,
+        /// Bytes that it wrote.
+        output_bytes: u64,
+        /// Every system call that the filter refused.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        refused_calls: Vec<RefusedCall>,
+        /// What it had made and must not stay.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        undone: Vec<Undone>,
     },
     /// What came of a call.
     CallOutcome {
@@ -147,12 +222,15 @@ pub struct Denial {
     /// The smallest change of policy that would have allowed it; none where no policy can.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grant: Option<String>,
+    /// What a person could grant so that it is not refused.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub wider: Option<Wider>,
 }
 
 impl Denial {
     /// In one line, for the model and for people.
     pub fn sentence(&self) -> String {
-        let Self { resource, access, layer, rule, certainty, grant } = self;
+        let Self { resource, access, layer, rule, certainty, grant, wider: _ } = self;
         let grant = grant.as_ref().map_or_else(|| "no policy can allow it".to_owned(), |grant| format!("smallest grant: {grant}"));
         format!("refused: {access} {resource} ({layer}; rule {rule}; {certainty}; {grant})")
     }

@@ -9,6 +9,7 @@ pub mod command;
 mod compile;
 pub mod error;
 pub mod file;
+pub mod grant;
 pub mod groups;
 pub mod host;
 pub mod judge;
@@ -19,9 +20,11 @@ pub mod partial;
 pub mod place;
 pub mod prose;
 pub mod units;
+pub mod wider;
 
 pub use command::{CommandVerdict, Given, Reach, judge_command, reach};
 pub use error::{Mark, PolicyError, Problem, is_hidden};
+pub use grant::{Permission, Scope};
 pub use groups::{Group, group, groups};
 pub use judge::{Access, Anchors, Because, Judge, PathVerdict, Reason, hides, judge_path};
 pub use load::{Search, check, load, preset, presets};
@@ -30,3 +33,4 @@ pub use model::{
     PathRule, Place, Policy,
 };
 pub use prose::{Claim, ClaimKind, claims, render};
+pub use wider::Wider;

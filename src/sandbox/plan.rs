@@ -252,6 +252,14 @@ impl Plan {
         plan
     }
 
+    /// The same plan for a program in the background: what ends it is its stop, or the session's end, within a day.
+    #[must_use]
+    pub fn without_clock(&self) -> Self {
+        let mut plan = self.clone();
+        plan.limits.wall_ms = 24 * 60 * 60 * 1000;
+        plan
+    }
+
     /// Whether a layer is applied.
     pub fn applies(&self, layer: Layer) -> bool {
         self.layers.contains(&layer)

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     audit::Denial,
-    policy::{self, Anchors, Judge, NetworkMode, Policy, Reason},
+    policy::{self, Anchors, Judge, NetworkMode, Policy, Reason, Wider},
     sandbox::{RefusedCall, Session, Undone, UndoneKind, plan::INSIDE_TMP},
     worker::{self, ErrorKind},
 };
@@ -146,6 +146,7 @@ impl Explainer {
             rule: self.network_rule.clone(),
             certainty: certainty.to_owned(),
             grant: Some(format!("{wider} under [network] in a policy of your own")),
+            wider: None,
         }
     }
 
@@ -170,6 +171,7 @@ impl Explainer {
             rule,
             certainty: "observed".to_owned(),
             grant: grant.map(|rule| format!("a policy of your own that extends none with \"{}\" under protect", rule.place)),
+            wider: None,
         }
     }
 
@@ -194,6 +196,8 @@ impl Explainer {
         };
         let named = self.named(path);
         let list = if write { "write" } else { "read" };
+        let wider = (because.kind == Reason::NotCovered)
+            .then(|| if write { Wider::Write(path.to_path_buf()) } else { Wider::Read(path.to_path_buf()) });
         let grant = match because.kind {
             Reason::NotCovered => {
                 let folder = if write { " (its folder, if it is new)" } else { "" };
@@ -213,6 +217,7 @@ impl Explainer {
             rule,
             certainty: certainty.to_owned(),
             grant,
+            wider,
         })
     }
 
@@ -257,6 +262,7 @@ fn of_call(call: &RefusedCall) -> Denial {
         rule: "the system call filter".to_owned(),
         certainty: "kernel".to_owned(),
         grant: None,
+        wider: None,
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     limit,
     redact::Redactor,
     registry::{Invocation, PlanStep, StepStatus, parse},
-    run::{FLOOD, Finished, run},
+    run::{FLOOD, Finished, Output, run},
 };
 use crate::{
     approval::{
@@ -229,7 +229,7 @@ impl Gate {
             terminal: None,
             terminal_streams: [false; 3],
         };
-        let finished = match run(&self.launcher, launch, None, self.policy.limits.output).await {
+        let finished = match run(&self.launcher, launch, None, Output::kept(self.policy.limits.output)).await {
             Ok(finished) => finished,
             Err(error) => return broken(error),
         };
@@ -334,7 +334,7 @@ impl Gate {
             terminal_streams: [false; 3],
         };
         let input = serde_json::to_vec(request).map_err(MessageError::from)?;
-        let finished = run(&self.launcher, launch, Some(&input), REPLY_CAP).await?;
+        let finished = run(&self.launcher, launch, Some(&input), Output::kept(REPLY_CAP)).await?;
         Ok((serde_json::from_str(&finished.output.text()).ok(), finished))
     }
 

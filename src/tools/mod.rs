@@ -1,6 +1,8 @@
 //! What the model can call, and the one way by which a call is carried out.
 
+mod access;
 pub mod capture;
+mod confinement;
 pub mod denial;
 pub mod gate;
 mod limit;

@@ -37,8 +37,35 @@ pub struct Finished {
     pub flooded: bool,
 }
 
-/// Runs `launch` with `input` as its standard input, keeping at most `keep` bytes of output. Dropping the future ends the call.
-pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, keep: u64) -> Result<Finished, LaunchError> {
+/// Sees output as it comes, in pieces as they were read.
+pub type Watch<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
+
+/// What becomes of a program's output.
+pub struct Output<'a> {
+    /// The most bytes that are kept.
+    pub keep: u64,
+    /// Whether a program that writes many times as much is ended.
+    pub ends_floods: bool,
+    /// Who sees it as it comes.
+    pub watch: Option<Watch<'a>>,
+}
+
+impl Output<'_> {
+    /// Kept up to so many bytes and seen by nobody; a flood ends the program.
+    pub fn kept(keep: u64) -> Self {
+        Self { keep, ends_floods: true, watch: None }
+    }
+}
+
+impl std::fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output").field("keep", &self.keep).field("ends_floods", &self.ends_floods).finish_non_exhaustive()
+    }
+}
+
+/// Runs `launch` with `input` as its standard input. Dropping the future ends the call.
+pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut wanted: Output<'_>) -> Result<Finished, LaunchError> {
+    let keep = wanted.keep;
     let system = |error: io::Error| {
         LaunchError::Message(MessageError::System(error.raw_os_error().map_or(nix::errno::Errno::EIO, nix::errno::Errno::from_raw)))
     };
@@ -78,7 +105,10 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, keep
                 Ok(_) if flooded => {}
                 Ok(length) => {
                     capture.push(&buffer[..length]);
-                    if capture.total() > keep.saturating_mul(FLOOD) {
+                    if let Some(watch) = wanted.watch.as_mut() {
+                        watch(&buffer[..length]);
+                    }
+                    if wanted.ends_floods && capture.total() > keep.saturating_mul(FLOOD) {
                         flooded = true;
                         // For the sandbox this is as if the call were dropped, but its end can still be awaited: the next call must
                         // not begin beside what is left of this one.
@@ -101,6 +131,9 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, keep
             Ok(Ok(length)) if length > 0 => {
                 if !flooded {
                     capture.push(&buffer[..length]);
+                    if let Some(watch) = wanted.watch.as_mut() {
+                        watch(&buffer[..length]);
+                    }
                 }
             }
             _ => open = false,

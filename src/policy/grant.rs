@@ -1,42 +1,10 @@
 //! What a person has allowed for longer than one call.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Access beyond what the policy gives: one path, one host, one socket.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Wider {
-    /// Reading a file, or a folder and what is below it.
-    Read(PathBuf),
-    /// Reading and writing it.
-    Write(PathBuf),
-    /// Connecting to a host, as a policy writes it (`example.org:443`).
-    Host(String),
-    /// Connecting to a unix socket.
-    Socket(PathBuf),
-}
-
-impl Wider {
-    /// What it is, in words.
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::Read(path) => format!("read {} and what is below it", path.display()),
-            Self::Write(path) => format!("read and write {} and what is below it", path.display()),
-            Self::Host(host) => format!("connect to {host}"),
-            Self::Socket(path) => format!("connect to the unix socket {}", path.display()),
-        }
-    }
-
-    /// The path that it is about.
-    pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Read(path) | Self::Write(path) | Self::Socket(path) => Some(path),
-            Self::Host(_) => None,
-        }
-    }
-}
+use super::wider::Wider;
 
 /// What is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

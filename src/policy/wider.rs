@@ -1,0 +1,59 @@
+//! Access beyond a policy, one path, host or socket at a time: what a person grants in addition.
+//!
+//! A grant is added to what the person chose, never to a bound: what the system's file or a repository's own leaves out stays out, and what
+//! is denied or protected stays so (invariants I5 and I6).
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::model::{Origin, PathRule, Place, Policy};
+
+/// Access beyond what the policy gives.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Wider {
+    /// Reading a file, or a folder and what is below it.
+    Read(PathBuf),
+    /// Reading and writing it.
+    Write(PathBuf),
+    /// Connecting to a host, as a policy writes it (`example.org:443`).
+    Host(String),
+    /// Connecting to a unix socket.
+    Socket(PathBuf),
+}
+
+impl Wider {
+    /// What it is, in words.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Read(path) => format!("read {} and what is below it", path.display()),
+            Self::Write(path) => format!("read and write {} and what is below it", path.display()),
+            Self::Host(host) => format!("connect to {host}"),
+            Self::Socket(path) => format!("connect to the unix socket {}", path.display()),
+        }
+    }
+
+    /// The path that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Read(path) | Self::Write(path) | Self::Socket(path) => Some(path),
+            Self::Host(_) => None,
+        }
+    }
+}
+
+impl Policy {
+    /// This policy with one path more. `origin` names the grant in refusals and lists. What all layers have to agree on is still the others' to say.
+    #[must_use]
+    pub fn with_path(&self, path: &Path, write: bool, origin: Origin) -> Self {
+        let mut policy = self.clone();
+        let rule = PathRule { place: Place::Absolute(path.to_path_buf()), origin };
+        let lists = if write { &mut policy.filesystem.write } else { &mut policy.filesystem.read };
+        match lists.first_mut() {
+            Some(chosen) => chosen.push(rule),
+            None => lists.push(vec![rule]),
+        }
+        policy
+    }
+}

@@ -1,0 +1,256 @@
+//! Whether wider access can be granted at all, and what a person should know before they do.
+//!
+//! Nothing is opened. Where a path leads is looked up, because what a person is shown has to be the place that the sandbox will show, and not a
+//! link to it.
+
+use std::{
+    fs,
+    path::{Component, Path, PathBuf},
+};
+
+use super::confinement::widened;
+use crate::{
+    policy::{Access, Anchors, Judge, PathRule, Place, Policy, Reason, Wider},
+    sandbox::{Plan, Session, plan::INSIDE_TMP},
+};
+
+/// Access that can be granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Grantable {
+    /// The access, with the path where it really lies.
+    pub(super) wider: Wider,
+    /// What a person should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Why access is not granted, or need not be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotGrantable {
+    /// The policy gives it.
+    #[error("the policy allows this already ({0}); if it fails all the same, that is for another reason")]
+    Given(String),
+    /// Nobody can grant it in a session.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Where nothing that a person could grant makes sense: the host's own insides, and what the next start of the system or of a program runs.
+const NEVER: [&str; 5] = ["/proc", "/sys", "/dev", "/boot", "/run/portcullis"];
+/// What belongs to the system and is written by no work in a repository.
+const NEVER_WRITTEN: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt"];
+
+/// A path as the model or a program gave it: `~` is the home folder, the rest relative to where calls start, without `.` and `..`.
+pub(super) fn absolute(text: &str, cwd: &Path, home: &Path) -> PathBuf {
+    let path = match text.strip_prefix("~/") {
+        Some(rest) => home.join(rest),
+        None if text == "~" => home.to_path_buf(),
+        None => cwd.join(text),
+    };
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(normal.pop()),
+            Component::CurDir => {}
+            component => normal.push(component),
+        }
+    }
+    normal
+}
+
+/// Looks at what is asked for, under the policy in force.
+pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Result<Grantable, NotGrantable> {
+    let refuse = |why: String| Err(NotGrantable::Refused(why));
+    let (asked, write) = match wider {
+        Wider::Read(path) => (path, false),
+        Wider::Write(path) => (path, true),
+        Wider::Host(_) => return refuse(hosts(policy)),
+        Wider::Socket(_) => return refuse("unix sockets of the host cannot be granted in a session".to_owned()),
+    };
+    let shown = asked.display();
+    let path = match fs::canonicalize(asked) {
+        Ok(path) => path,
+        Err(error) => {
+            let folder = asked.parent().filter(|folder| folder.is_dir());
+            let instead = folder.map_or_else(String::new, |folder| format!("; ask for its folder, {}", folder.display()));
+            return refuse(format!("{shown} cannot be granted, because it cannot be found ({error}){instead}"));
+        }
+    };
+    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+    let access = if write { Access::Write } else { Access::Read };
+    // By both names: what is denied under one of them is denied.
+    for name in [asked, &path] {
+        let verdict = Judge::new(policy, &anchors).judge(name, access);
+        let rule = verdict.because.rule.as_ref().map_or_else(|| "[git] allow".to_owned(), |rule| rule.origin.to_string());
+        match verdict.because.kind {
+            // A private folder of the session stands in the real one's place; that one is not given.
+            Reason::Allowed if *name == path && !is_private(verdict.because.rule.as_ref()) => return Err(NotGrantable::Given(rule)),
+            Reason::Allowed | Reason::NotCovered => {}
+            Reason::Denied => return refuse(format!("{shown} is denied by the policy ({rule}); no grant takes that back")),
+            Reason::Protected | Reason::GitReadOnly => {
+                return refuse(format!("{shown} is protected by the policy ({rule}); no grant takes that back"));
+            }
+        }
+    }
+    if let Some(why) = too_wide(&path, write, session) {
+        return refuse(format!("{shown} cannot be granted: {why}"));
+    }
+    let found = if write { Wider::Write(path.clone()) } else { Wider::Read(path.clone()) };
+    let wide = widened(policy, std::slice::from_ref(&found));
+    let verdict = Judge::new(&wide, &anchors).judge(&path, access);
+    if !verdict.allowed || is_private(verdict.because.rule.as_ref()) {
+        let bound = verdict.because.rule.map_or_else(|| "a further layer of the policy".to_owned(), |rule| rule.origin.file);
+        return refuse(format!("{shown} cannot be granted: {bound} bounds what a person may choose, and leaves it out"));
+    }
+    if let Err(error) = Plan::new(&wide, session) {
+        return refuse(format!("{shown} cannot be granted: {error}"));
+    }
+    let mut warnings = Vec::new();
+    if path != *asked {
+        warnings.push(format!("{shown} leads to {}, and that is what is granted", path.display()));
+    }
+    let below_home = path.strip_prefix(&session.home).ok().and_then(|rest| rest.components().next());
+    if write && below_home.is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b".")) {
+        warnings.push("settings of your own lie there: what is written can run later, outside of the sandbox".to_owned());
+    }
+    if write && !path.starts_with(&session.workspace) {
+        warnings.push("it lies outside of the workspace: git does not show what changes there".to_owned());
+    }
+    Ok(Grantable { wider: found, warnings })
+}
+
+fn is_private(rule: Option<&PathRule>) -> bool {
+    rule.is_some_and(|rule| matches!(rule.place, Place::Temporary | Place::PrivateHome))
+}
+
+/// Why a path is no narrow grant.
+fn too_wide(path: &Path, write: bool, session: &Session) -> Option<String> {
+    if path.parent().is_none() {
+        return Some("it is the root of the file system".to_owned());
+    }
+    for (place, what) in [
+        (&session.home, "your home folder"),
+        (&session.state, "the state of portcullis"),
+        (&session.private, "the private folder of the session"),
+    ] {
+        if place.starts_with(path) {
+            return Some(format!("it is, or holds, {what}"));
+        }
+    }
+    if session.workspace.starts_with(path) && session.workspace != path {
+        return Some("it holds more than the workspace".to_owned());
+    }
+    let within = |list: &[&str]| list.iter().any(|place| path.starts_with(place));
+    if within(&NEVER) || (write && within(&NEVER_WRITTEN)) {
+        return Some("it belongs to the system".to_owned());
+    }
+    if write {
+        let folders = session.environment.get("PATH").map(String::as_str).unwrap_or_default();
+        let real = |folder: &str| fs::canonicalize(folder).unwrap_or_else(|_| PathBuf::from(folder));
+        let holds = |folder: &PathBuf| folder.starts_with(path) || path.starts_with(folder);
+        if let Some(folder) = folders.split(':').filter(|folder| folder.starts_with('/')).map(real).find(holds) {
+            return Some(format!("your PATH finds programs in {}", folder.display()));
+        }
+    }
+    None
+}
+
+/// What is said of a host.
+fn hosts(policy: &Policy) -> String {
+    let rule = policy.network.mode_origin.as_ref().map_or_else(|| format!("policy {}", policy.name), ToString::to_string);
+    format!("hosts cannot be granted under this policy's network mode ({rule})")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::policy;
+
+    struct World {
+        _folder: tempfile::TempDir,
+        session: Session,
+        elsewhere: PathBuf,
+    }
+
+    fn world() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        let make = |name: &str| {
+            let path = root.join(name);
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let (home, bin) = (make("home"), make("programs"));
+        make("home/.ssh");
+        make("home/.tool");
+        let session = Session {
+            workspace: make("home/project"),
+            home,
+            private: make("private"),
+            state: make("home/.local/state/portcullis"),
+            linked: None,
+            environment: BTreeMap::from([("PATH".to_owned(), format!("/usr/bin:{}", bin.display()))]),
+        };
+        World { elsewhere: make("elsewhere/data"), session, _folder: folder }
+    }
+
+    #[test]
+    fn one_folder_elsewhere_can_be_granted_and_what_holds_more_than_that_cannot() {
+        let world = world();
+        let policy = policy::preset("workspace-write").unwrap();
+        let ask = |wider: Wider| examine(&wider, &policy, &world.session);
+        let data = world.elsewhere.clone();
+        assert_eq!(ask(Wider::Read(data.clone())).unwrap().wider, Wider::Read(data.clone()));
+        assert!(!ask(Wider::Write(data.clone())).unwrap().warnings.is_empty());
+        let home = &world.session.home;
+        for path in [
+            Path::new("/"),
+            home.as_path(),
+            home.parent().unwrap(),
+            &home.join(".ssh"),
+            &world.session.state,
+            &world.session.private,
+            Path::new("/proc/self"),
+            Path::new("/dev"),
+            Path::new("/no/such/place"),
+        ] {
+            for wider in [Wider::Read(path.to_path_buf()), Wider::Write(path.to_path_buf())] {
+                assert!(matches!(ask(wider.clone()), Err(NotGrantable::Refused(_))), "{wider:?}");
+            }
+        }
+        for path in [Path::new("/usr/bin"), Path::new("/etc"), &data.parent().unwrap().with_file_name("programs")] {
+            assert!(matches!(ask(Wider::Write(path.to_path_buf())), Err(NotGrantable::Refused(_))), "{}", path.display());
+        }
+        assert!(matches!(ask(Wider::Write(world.session.workspace.clone())), Err(NotGrantable::Given(_))));
+        assert!(ask(Wider::Write(home.join(".tool"))).unwrap().warnings.iter().any(|warning| warning.contains("run later")));
+    }
+
+    #[test]
+    fn a_link_is_granted_as_what_it_leads_to_and_never_to_what_is_denied() {
+        let world = world();
+        let policy = policy::preset("workspace-write").unwrap();
+        let link = |to: &Path, name: &str| {
+            let path = world.session.workspace.join(name);
+            std::os::unix::fs::symlink(to, &path).unwrap();
+            path
+        };
+        let data = link(&world.elsewhere, "data");
+        // Under the workspace it is writable by name, but it leads elsewhere.
+        let granted = examine(&Wider::Read(data), &policy, &world.session).unwrap();
+        assert_eq!(granted.wider, Wider::Read(world.elsewhere.clone()));
+        assert!(granted.warnings[0].contains("leads to"));
+        let keys = link(&world.session.home.join(".ssh"), "keys");
+        assert!(matches!(examine(&Wider::Read(keys), &policy, &world.session), Err(NotGrantable::Refused(_))));
+    }
+
+    #[test]
+    fn a_bound_of_the_system_is_not_granted_over() {
+        let world = world();
+        let mut policy = policy::preset("workspace-write").unwrap();
+        let bound = policy.filesystem.read[0].clone();
+        policy.filesystem.read.push(bound);
+        let refused = examine(&Wider::Read(world.elsewhere.clone()), &policy, &world.session).unwrap_err();
+        assert!(refused.to_string().contains("bounds"), "{refused}");
+    }
+}
