@@ -99,6 +99,8 @@ impl ExecError {
         let gate = |error: &GateError| match error {
             GateError::Log(_) => Exit::Output,
             GateError::Launch(_) => Exit::Sandbox,
+            GateError::Grants(_) => Exit::Output,
+            GateError::Stopped => Exit::Failure,
         };
         match self {
             Self::NoPrompt | Self::Prompt(_) | Self::NoKey { .. } | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => {

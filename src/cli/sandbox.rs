@@ -22,7 +22,7 @@ use crate::sandbox::{
     message::{Launch, MessageError},
     sys,
 };
-use crate::tools::{denial, gate::VIEW_CHANGED};
+use crate::tools::{VIEW_CHANGED, denial};
 use crate::ui::sanitize::visible_line;
 
 /// Runs `command` and returns the code to end with.

@@ -1,37 +1,43 @@
-//! The one way by which a call of the model's is carried out: classify → decide → record → launch → record → redact.
+//! The one way by which a call of the model's is carried out: classify → decide → ask → record → launch → record → redact.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fs,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
+use tokio::sync::mpsc::UnboundedSender;
+
 use super::{
+    background::Background,
     capture::shorten,
-    denial::Explainer,
-    limit,
+    confinement::Confinement,
+    deciding::Settled,
+    file,
+    granted::Granted,
+    outcome::Done,
     redact::Redactor,
-    registry::{Invocation, PlanStep, StepStatus, parse},
-    run::{FLOOD, Finished, Output, run},
+    registry::{BackgroundAction, Invocation, PlanStep, StepStatus, parse},
+    run::{Finished, Output, run},
+    shell,
 };
 use crate::{
-    approval::{
-        Binaries, Judged, Judgement, Rules,
-        shell::{Dialect, Opaque},
-    },
+    approval::{Asker, Binaries, Nobody, Rules, StoreError, shell::Dialect},
     audit::{CallStatus, Denial, Event, Log, LogError},
-    policy::{Access, Anchors, Judge, Policy},
+    policy::{Access, Anchors, Ask, Judge, Policy},
     sandbox::{
-        Applied, EndedBy, LaunchError, Launcher, Plan, Program, RefusedCall, Session,
+        LaunchError, Launcher, Plan, Program, Session,
         message::{Launch, MessageError},
         plan::{INSIDE_OUTPUTS, INSIDE_TMP},
     },
     worker::{Reply, Request},
 };
 
-/// Why a call could not even be answered. All of these end the run.
+/// Why a call could not even be answered. All of these end the turn.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
     /// The record of it could not be written, so it was not carried out.
@@ -40,6 +46,12 @@ pub enum GateError {
     /// The launcher is gone or refuses to make any sandbox.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The grants could not be read or kept.
+    #[error(transparent)]
+    Grants(#[from] StoreError),
+    /// The person ended the turn instead of answering.
+    #[error("the turn was stopped where it asked")]
+    Stopped,
 }
 
 /// What came of a call.
@@ -53,39 +65,48 @@ pub struct Outcome {
     pub exit_code: Option<i32>,
     /// What was refused.
     pub denials: Vec<Denial>,
-    /// Wall-clock milliseconds.
+    /// Wall-clock milliseconds, without those that it waited for an answer.
     pub duration_ms: u64,
     /// The plan, where the call changed it.
     pub plan: Option<Vec<PlanStep>>,
 }
 
+/// Output of a call as it comes: its id, and some whole lines without the secrets that the session knows.
+pub type Live = (String, String);
+
 /// The gate of a session.
 #[derive(Debug)]
 pub struct Gate {
-    launcher: Launcher,
-    log: Log,
-    policy: Policy,
-    rules: Rules,
-    session: Session,
-    cwd: PathBuf,
-    shell: &'static str,
-    environment: Vec<(String, String)>,
-    plan: u32,
-    read_only: u32,
-    explainer: Explainer,
-    redactor: Redactor,
+    pub(super) launcher: Arc<Launcher>,
+    pub(super) log: Arc<Log>,
+    /// As the person chose it, without what was granted.
+    pub(super) policy: Policy,
+    pub(super) session: Session,
+    pub(super) cwd: PathBuf,
+    pub(super) shell: &'static str,
+    dialect: Dialect,
+    pub(super) redactor: Arc<Redactor>,
+    pub(super) asker: Rc<dyn Asker>,
+    pub(super) ask: Cell<Ask>,
+    pub(super) granted: RefCell<Granted>,
+    confinement: RefCell<Rc<Confinement>>,
+    rules: RefCell<Rc<Rules>>,
+    /// Questions are put one at a time.
+    pub(super) asking: tokio::sync::Mutex<()>,
+    pub(super) live: RefCell<Option<UnboundedSender<Live>>>,
+    pub(super) background: Background,
+    /// What the model has to be told before it is asked again.
+    notes: RefCell<Vec<String>>,
     outputs: Cell<u32>,
 }
 
-/// What is said of a call whose view was changed from outside.
-pub const VIEW_CHANGED: &str = "ended, because somebody outside replaced or removed a protected or denied place while it ran; run it again";
 /// Wall-clock limit of a built-in file tool, within the policy's.
 const WORKER_WALL_MS: u64 = 60_000;
 /// What is kept of a worker's reply: more than it may ever be.
 const REPLY_CAP: u64 = 8 * 1024 * 1024;
 
 impl Gate {
-    /// Registers the plan with the launcher.
+    /// Registers the plan with the launcher. Nobody can be asked, and nothing is granted.
     pub fn new(
         launcher: Launcher,
         log: Log,
@@ -95,28 +116,46 @@ impl Gate {
         cwd: PathBuf,
         redactor: Redactor,
     ) -> Result<Self, GateError> {
-        let full = launcher.register(plan.clone())?;
-        let read_only = launcher.register(plan.read_only())?;
-        let environment = plan.environment(&policy, &session);
-        let explainer = Explainer::new(&policy, &session);
+        let confinement = Confinement::register(&launcher, policy.clone(), plan, &session)?;
         let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
         let (shell, dialect) = if bash { ("bash", Dialect::Bash) } else { ("sh", Dialect::Posix) };
-        let rules = Rules::new(&policy, binaries(&policy, &session, &environment), dialect);
-        Ok(Self {
-            launcher,
-            log,
+        let gate = Self {
+            launcher: Arc::new(launcher),
+            log: Arc::new(log),
+            rules: RefCell::new(Rc::new(Rules::new(&policy, Binaries::unknown(), dialect))),
+            ask: Cell::new(policy.ask),
+            granted: RefCell::new(Granted::none(&session)),
             policy,
-            rules,
             session,
             cwd,
             shell,
-            environment,
-            plan: full,
-            read_only,
-            explainer,
-            redactor,
+            dialect,
+            redactor: Arc::new(redactor),
+            asker: Rc::new(Nobody),
+            confinement: RefCell::new(confinement),
+            asking: tokio::sync::Mutex::new(()),
+            live: RefCell::new(None),
+            background: Background::default(),
+            notes: RefCell::new(Vec::new()),
             outputs: Cell::new(0),
-        })
+        };
+        gate.renew_rules();
+        Ok(gate)
+    }
+
+    /// With somebody to ask.
+    #[must_use]
+    pub fn with_asker(mut self, asker: Rc<dyn Asker>) -> Self {
+        self.asker = asker;
+        self
+    }
+
+    /// In a mode that asks more often than the policy does.
+    #[must_use]
+    pub fn in_mode(self, ask: Ask) -> Self {
+        self.ask.set(ask.max(self.policy.ask));
+        self.renew_rules();
+        self
     }
 
     /// The log that the gate writes.
@@ -124,7 +163,7 @@ impl Gate {
         &self.log
     }
 
-    /// The policy in force.
+    /// The policy as it was chosen, without what was granted besides.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -144,39 +183,129 @@ impl Gate {
         self.redactor.redact(text)
     }
 
+    /// Who is to see the output of programs as it comes.
+    pub fn watch(&self, live: UnboundedSender<Live>) {
+        *self.live.borrow_mut() = Some(live);
+    }
+
+    /// When a person is asked.
+    pub fn ask_mode(&self) -> Ask {
+        self.ask.get()
+    }
+
+    /// Asks more often, or as often as the policy says again. The model is told with [`Self::take_notes`].
+    ///
+    /// # Errors
+    /// In words, if the policy asks more often than that; or if it cannot be recorded.
+    pub fn set_ask_mode(&self, ask: Ask) -> Result<(), String> {
+        if ask < self.policy.ask {
+            return Err(format!("the policy {} asks more often than that ([approval] ask)", self.policy.name));
+        }
+        if ask != self.ask.get() {
+            self.log.append(Event::AskMode { mode: ask }).map_err(|error| error.to_string())?;
+            self.ask.set(ask);
+            self.renew_rules();
+            let words = match ask {
+                Ask::Always => "a person is asked before every call",
+                Ask::WhenNeeded => "a person is asked only where a rule says so, and for wider access",
+                Ask::Never => "nobody is asked: what would ask is refused",
+            };
+            self.note(format!("From here on, {words}."));
+        }
+        Ok(())
+    }
+
+    /// What the model has to be told before it is asked again, such as another mode. Each is told once.
+    pub fn take_notes(&self) -> Vec<String> {
+        self.notes.take()
+    }
+
+    pub(super) fn note(&self, text: String) {
+        self.notes.borrow_mut().push(text);
+    }
+
+    pub(super) fn confinement(&self) -> Rc<Confinement> {
+        Rc::clone(&self.confinement.borrow())
+    }
+
+    pub(super) fn confine(&self, confinement: Rc<Confinement>) {
+        *self.confinement.borrow_mut() = confinement;
+    }
+
+    pub(super) fn rules(&self) -> Rc<Rules> {
+        Rc::clone(&self.rules.borrow())
+    }
+
+    /// Puts the rules together anew, after a grant or a change of mode.
+    pub(super) fn renew_rules(&self) {
+        let granted = self.granted.borrow().rules();
+        let names = self.policy.commands.iter().chain(&granted).filter_map(|rule| rule.prefix.first()).map(String::as_str);
+        let binaries = self.binaries(names);
+        let rules = Rules::new(&self.policy, binaries, self.dialect).with_granted(granted).in_mode(self.ask.get());
+        *self.rules.borrow_mut() = Rc::new(rules);
+    }
+
     /// Whether a call may run beside others: it makes sense, and only reads.
     pub fn only_reads(name: &str, arguments: &str) -> bool {
         parse(name, arguments).is_ok_and(|invocation| invocation.only_reads())
     }
 
-    /// Carries out one call and says what the model is to be told. Only what ends the run is an error.
+    /// Carries out one call and says what the model is to be told. Only what ends the turn is an error. Dropping the future ends the call, and
+    /// takes back the question that it may be waiting on.
     pub async fn call(&self, id: &str, name: &str, arguments: &str) -> Result<Outcome, GateError> {
+        let settled = self.settle(id, name, arguments).await?;
         let began = Instant::now();
-        let Decided { call: decided, opaque } = self.decide(name, arguments);
-        let (decision, decided_by, rule) = match &decided {
-            Ok((_, rule)) => ("allow", if rule.is_some() { "rule" } else { "policy" }, rule.clone()),
-            Err(refusal) => ("refuse", refusal.decided_by, Some(refusal.reason.clone())),
+        self.record_intent(id, name, arguments, &settled)?;
+        if settled.stops {
+            self.record_outcome(id, 0, &Done::refused("Refused: the person stopped the turn.".to_owned()))?;
+            return Err(GateError::Stopped);
+        }
+        let Settled { invocation, confinement, notes, .. } = settled;
+        let done = match invocation {
+            Err(refusal) => Done::refused(refusal.text()),
+            Ok(Invocation::UpdatePlan(plan)) => Done { plan: Some(plan.clone()), ..Done::ok(show_plan(&plan)) },
+            Ok(Invocation::Shell { command, workdir, background: true, .. }) => {
+                self.start_background(id, &command, workdir.as_deref(), &confinement).await?
+            }
+            Ok(Invocation::Shell { command, workdir, timeout_ms, background: false }) => {
+                let what = shell::Command { id, command: &command, workdir: workdir.as_deref(), timeout_ms };
+                self.shell_or_widen(&what, &confinement).await?
+            }
+            Ok(Invocation::File(request)) => file::serve(self, &request, &confinement).await?,
+            Ok(Invocation::RequestAccess(request)) => self.request_access(id, &request).await?,
+            Ok(Invocation::Background(action)) => match action {
+                BackgroundAction::List => Done::ok(self.background_text()),
+                BackgroundAction::Output(number) => self.background_new_output(number),
+                BackgroundAction::Stop(number) => self.stop_background(number).await,
+            },
+        };
+        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut text: String = notes.iter().map(|note| format!("[portcullis] {note}\n")).collect();
+        text.push_str(&self.redactor.redact(&done.text));
+        for denial in &done.denials {
+            text.push_str(&format!("\n[portcullis] {}", denial.sentence()));
+        }
+        self.record_outcome(id, duration_ms, &done)?;
+        Ok(Outcome { text, status: done.status, exit_code: done.exit_code, denials: done.denials, duration_ms, plan: done.plan })
+    }
+
+    fn record_intent(&self, id: &str, name: &str, arguments: &str, settled: &Settled) -> Result<(), LogError> {
+        let (decision, rule) = match &settled.invocation {
+            Ok(_) => ("allow", settled.rule.clone()),
+            Err(refusal) => ("refuse", Some(refusal.reason.clone())),
         };
         self.log.append(Event::CallIntent {
             call: id.to_owned(),
             tool: name.to_owned(),
-            arguments: self.redactor.redact(arguments),
+            arguments: self.redactor.redact(settled.arguments.as_deref().unwrap_or(arguments)),
             decision: decision.to_owned(),
-            decided_by: decided_by.to_owned(),
-            rule,
-            opaque: opaque.map(|opaque| self.redactor.redact(&opaque.what)),
-        })?;
-        let done = match decided {
-            Err(refusal) => Done::refused(refusal.text()),
-            Ok((Invocation::UpdatePlan(plan), _)) => Done { plan: Some(plan.clone()), ..Done::ok(show_plan(&plan)) },
-            Ok((Invocation::Shell { command, workdir, timeout_ms }, _)) => self.shell(&command, workdir.as_deref(), timeout_ms).await?,
-            Ok((Invocation::File(request), _)) => self.file(&request).await?,
-        };
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut text = self.redactor.redact(&done.text);
-        for denial in &done.denials {
-            text.push_str(&format!("\n[portcullis] {}", denial.sentence()));
-        }
+            decided_by: settled.decided_by.to_owned(),
+            rule: rule.map(|rule| self.redactor.redact(&rule)),
+            opaque: settled.opaque.as_ref().map(|what| self.redactor.redact(what)),
+        })
+    }
+
+    pub(super) fn record_outcome(&self, id: &str, duration_ms: u64, done: &Done) -> Result<(), LogError> {
         self.log.append(Event::CallOutcome {
             call: id.to_owned(),
             status: done.status,
@@ -184,148 +313,26 @@ impl Gate {
             duration_ms,
             output_bytes: done.output_bytes,
             peak_bytes: done.peak_bytes,
-            applied: done.applied,
+            applied: done.applied.clone(),
             denials: done.denials.clone(),
-            refused_calls: done.refused,
-        })?;
-        Ok(Outcome { text, status: done.status, exit_code: done.exit_code, denials: done.denials, duration_ms, plan: done.plan })
-    }
-
-    fn decide(&self, name: &str, arguments: &str) -> Decided {
-        let invocation = match parse(name, arguments) {
-            Ok(invocation) => invocation,
-            Err(reason) => return Decided { call: Err(Refusal { decided_by: "arguments", reason }), opaque: None },
-        };
-        let (judgement, opaque) = match &invocation {
-            Invocation::Shell { command, .. } => {
-                let Judged { judgement, opaque, .. } = self.rules.judge(command);
-                (judgement, opaque)
-            }
-            // A plan is a note; it touches nothing.
-            Invocation::UpdatePlan(_) => (Judgement::Allow { rule: None }, None),
-            Invocation::File(_) => (self.rules.judge_other(), None),
-        };
-        let call = match judgement {
-            Judgement::Allow { rule } => Ok((invocation, rule.map(|rule| rule.origin.to_string()))),
-            Judgement::Forbid { reason } => {
-                Err(Refusal { decided_by: "rule", reason: format!("the policy forbids this command: {reason}") })
-            }
-            Judgement::Ask { reason } => Err(Refusal {
-                decided_by: "rule",
-                reason: format!("a person would have to approve this, and none can be asked here: {reason}"),
-            }),
-        };
-        Decided { call, opaque }
-    }
-
-    async fn shell(&self, command: &str, workdir: Option<&str>, timeout_ms: Option<u64>) -> Result<Done, GateError> {
-        let cwd = workdir.map_or_else(|| self.cwd.clone(), |folder| self.cwd.join(folder));
-        let launch = Launch {
-            plan: self.plan,
-            program: Program::Exec([self.shell, "-c", command].map(str::to_owned).to_vec()),
-            environment: self.environment.clone(),
-            cwd: cwd.clone(),
-            wall_ms: timeout_ms,
-            terminal: None,
-            terminal_streams: [false; 3],
-        };
-        let finished = match run(&self.launcher, launch, None, Output::kept(self.policy.limits.output)).await {
-            Ok(finished) => finished,
-            Err(error) => return broken(error),
-        };
-        let Finished { exit, applied, output, flooded } = finished;
-        let text = self.redactor.redact(&output.text());
-        let code = exit.shell_code();
-        let (status, head) = if flooded {
-            (
-                CallStatus::Limit,
-                format!("Ended: it wrote more than {FLOOD} times the policy's limit on output ({} bytes).", self.policy.limits.output),
-            )
-        } else if exit.ended_by == Some(EndedBy::Wall) {
-            let limit = timeout_ms.unwrap_or(u64::MAX).min(u64::try_from(self.policy.limits.wall.as_millis()).unwrap_or(u64::MAX));
-            (CallStatus::Limit, format!("Ended after {limit} ms: the limit on time, timeout_ms or [limits] wall."))
-        } else if exit.ended_by == Some(EndedBy::Memory) {
-            let limit = crate::policy::units::show_size(self.policy.limits.memory);
-            (CallStatus::Limit, format!("Ended, because its processes took more than {limit} of memory: [limits] memory."))
-        } else if exit.ended_by == Some(EndedBy::HostMemory) {
-            (CallStatus::Limit, "Ended by the machine, which had no more memory for it; the policy's limit was not reached.".to_owned())
-        } else if exit.ended_by == Some(EndedBy::Disk) {
-            let limit = crate::policy::units::show_size(self.policy.limits.disk);
-            (CallStatus::Limit, format!("Ended, because it took more than {limit} of disk space: [limits] disk."))
-        } else if exit.ended_by == Some(EndedBy::ViewChanged) {
-            (CallStatus::Limit, format!("It was {VIEW_CHANGED}."))
-        } else if let Some(signal) = exit.signal {
-            (CallStatus::Failed, format!("Ended by signal {signal}."))
-        } else {
-            (if code == 0 { CallStatus::Ok } else { CallStatus::Failed }, format!("Exit code: {code}"))
-        };
-        let mut denials = self.explainer.of_program(command, &text, &cwd, &exit.refused, status != CallStatus::Ok);
-        denials.extend(exit.undone.iter().map(|undone| self.explainer.of_undone(undone)));
-        let limits: String = limit::met(&self.policy.limits, &exit, &text).iter().map(|note| format!("\n[portcullis] {note}")).collect();
-        let shown = self.shown(text, output.gap());
-        Ok(Done {
-            text: if shown.is_empty() { format!("{head}\n(no output){limits}") } else { format!("{head}\nOutput:\n{shown}{limits}") },
-            status,
-            exit_code: Some(code),
-            denials,
-            output_bytes: output.total(),
-            peak_bytes: Some(exit.peak_bytes),
-            applied: Some(applied),
-            refused: exit.refused,
-            plan: None,
-        })
-    }
-
-    /// Serves a file tool in a sandbox of its own.
-    async fn file(&self, request: &Request) -> Result<Done, GateError> {
-        let (reply, finished) = match self.serve(request).await {
-            Ok(served) => served,
-            Err(error) => return broken(error),
-        };
-        let (applied, peak_bytes) = (Some(finished.applied), Some(finished.exit.peak_bytes));
-        let Some(reply) = reply else {
-            let how = match (finished.exit.ended_by, finished.exit.signal) {
-                (Some(EndedBy::Wall), _) => "it took too long".to_owned(),
-                (Some(EndedBy::Memory), _) => "it took too much memory".to_owned(),
-                (Some(EndedBy::HostMemory), _) => "the machine had no more memory for it".to_owned(),
-                (Some(EndedBy::Disk), _) => "it took too much disk space".to_owned(),
-                (Some(EndedBy::ViewChanged), _) => format!("it was {VIEW_CHANGED}"),
-                (None, Some(signal)) => format!("it was ended by signal {signal}"),
-                (None, None) => "it ended without an answer".to_owned(),
-            };
-            return Ok(Done {
-                status: CallStatus::Broken,
-                applied,
-                peak_bytes,
-                ..Done::ok(format!("Error: the tool did not answer: {how}."))
-            });
-        };
-        let mut denials = self.explainer.of_worker(&reply, &self.cwd);
-        denials.extend(finished.exit.undone.iter().map(|undone| self.explainer.of_undone(undone)));
-        let (text, status) = match reply {
-            Reply::Ok { text, .. } => (text, CallStatus::Ok),
-            Reply::Refused { message, .. } => (format!("Error: {message}"), CallStatus::Failed),
-        };
-        let output_bytes = text.len() as u64;
-        Ok(Done {
-            text: self.shown(text, 0),
-            status,
-            exit_code: None,
-            denials,
-            output_bytes,
-            peak_bytes,
-            applied,
-            refused: Vec::new(),
-            plan: None,
+            refused_calls: done.refused.clone(),
         })
     }
 
     /// Sends a request to a worker in a sandbox; no answer at all is `None`. Also how the agent itself reads instruction files, whose
     /// names are relative to the workspace, so that they are the same wherever a session starts.
     pub async fn serve(&self, request: &Request) -> Result<(Option<Reply>, Finished), LaunchError> {
+        self.serve_confined(request, &self.confinement()).await
+    }
+
+    pub(super) async fn serve_confined(
+        &self,
+        request: &Request,
+        confinement: &Confinement,
+    ) -> Result<(Option<Reply>, Finished), LaunchError> {
         let writes = matches!(request, Request::ApplyPatch { .. });
         let launch = Launch {
-            plan: if writes { self.plan } else { self.read_only },
+            plan: if writes { confinement.plan } else { confinement.read_only },
             program: Program::Worker,
             environment: Vec::new(),
             cwd: if matches!(request, Request::ReadInstructions { .. }) { self.session.workspace.clone() } else { self.cwd.clone() },
@@ -339,7 +346,7 @@ impl Gate {
     }
 
     /// Shortens a long output and keeps all of it, but for a `gap` of so many bytes, where the model's tools can read it.
-    fn shown(&self, text: String, gap: u64) -> String {
+    pub(super) fn shown(&self, text: String, gap: u64) -> String {
         if text.len() <= super::capture::SHOWN {
             return text;
         }
@@ -354,84 +361,23 @@ impl Gate {
         let whole = kept.is_ok().then(|| format!("{INSIDE_OUTPUTS}/{name}"));
         shorten(&text, whole.as_deref(), gap).unwrap_or(text)
     }
-}
 
-/// The binaries that the policy's rules mean. Only names that the policy holds are looked for, once, before the first call.
-fn binaries(policy: &Policy, session: &Session, environment: &[(String, String)]) -> Binaries {
-    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
-    let judge = Judge::new(policy, &anchors);
-    // A link counts by where it lies and by where it leads.
-    let out_of_reach = |path: &Path| {
-        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        [path, &real].iter().all(|path| !path.starts_with(&session.workspace) && !judge.judge(path, Access::Write).allowed)
-    };
-    let is_program = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-    let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str()).unwrap_or_default();
-    let folders: Vec<PathBuf> = path.split(':').map(PathBuf::from).collect();
-    let names = policy.commands.iter().filter_map(|rule| rule.prefix.first()).map(String::as_str);
-    Binaries::find(names, &folders, &out_of_reach, &is_program)
-}
-
-/// What was decided of a call.
-struct Decided {
-    /// The call, with the rule that allows it, or why it does not run.
-    call: Result<(Invocation, Option<String>), Refusal>,
-    /// What of a shell command is not plainly understood.
-    opaque: Option<Opaque>,
-}
-
-struct Refusal {
-    decided_by: &'static str,
-    reason: String,
-}
-
-impl Refusal {
-    fn text(&self) -> String {
-        format!("Refused: {}", self.reason)
+    /// The binaries that names stand for: those that the sandbox's `PATH` finds, and that no call can replace.
+    pub(super) fn binaries<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Binaries {
+        let confinement = self.confinement();
+        let session = &self.session;
+        let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+        let judge = Judge::new(&confinement.policy, &anchors);
+        // A link counts by where it lies and by where it leads.
+        let out_of_reach = |path: &Path| {
+            let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+            [path, &real].iter().all(|path| !path.starts_with(&session.workspace) && !judge.judge(path, Access::Write).allowed)
+        };
+        let is_program = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+        let path = confinement.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str()).unwrap_or_default();
+        let folders: Vec<PathBuf> = path.split(':').map(PathBuf::from).collect();
+        Binaries::find(names, &folders, &out_of_reach, &is_program)
     }
-}
-
-struct Done {
-    text: String,
-    status: CallStatus,
-    exit_code: Option<i32>,
-    denials: Vec<Denial>,
-    output_bytes: u64,
-    peak_bytes: Option<u64>,
-    applied: Option<Applied>,
-    refused: Vec<RefusedCall>,
-    plan: Option<Vec<PlanStep>>,
-}
-
-impl Done {
-    fn ok(text: String) -> Self {
-        Self {
-            text,
-            status: CallStatus::Ok,
-            exit_code: None,
-            denials: Vec::new(),
-            output_bytes: 0,
-            peak_bytes: None,
-            applied: None,
-            refused: Vec::new(),
-            plan: None,
-        }
-    }
-
-    fn refused(text: String) -> Self {
-        Self { status: CallStatus::Refused, ..Self::ok(text) }
-    }
-}
-
-/// A sandbox that could not be made is an answer: a session's first one was made, or there would be no session, so it is this call, or what
-/// an earlier one left behind, that stands in the way. A launcher that is gone ends the run.
-fn broken(error: LaunchError) -> Result<Done, GateError> {
-    let status = match &error {
-        LaunchError::Refused { .. } | LaunchError::Message(MessageError::TooLong { .. }) => CallStatus::Failed,
-        LaunchError::Died => CallStatus::Broken,
-        _ => return Err(error.into()),
-    };
-    Ok(Done { status, ..Done::ok(format!("Error: {error}")) })
 }
 
 fn show_plan(plan: &[PlanStep]) -> String {

@@ -1,14 +1,24 @@
 //! What the model can call, and the one way by which a call is carried out.
 
 mod access;
+mod background;
 pub mod capture;
 mod confinement;
+mod deciding;
 pub mod denial;
+mod file;
 pub mod gate;
+mod granted;
 mod limit;
+mod live;
+mod outcome;
 pub mod redact;
 pub mod registry;
 pub mod run;
+mod shell;
+mod widening;
 
-pub use gate::{Gate, GateError, Outcome};
+pub use background::BackgroundProgram;
+pub use gate::{Gate, GateError, Live, Outcome};
+pub use outcome::VIEW_CHANGED;
 pub use registry::{Invocation, definitions};

@@ -24,6 +24,11 @@ impl Redactor {
         Self { secrets }
     }
 
+    /// Bytes of the longest of them.
+    pub fn longest(&self) -> usize {
+        self.secrets.first().map_or(0, String::len)
+    }
+
     /// The text without them.
     pub fn redact(&self, text: &str) -> String {
         self.secrets

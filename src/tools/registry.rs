@@ -21,7 +21,13 @@ pub enum Invocation {
         workdir: Option<String>,
         /// A time limit of its own in milliseconds, within the policy's.
         timeout_ms: Option<u64>,
+        /// Whether it goes on while the model does other things.
+        background: bool,
     },
+    /// A look at what runs in the background, or its end.
+    Background(BackgroundAction),
+    /// Access beyond the policy, which a person may grant.
+    RequestAccess(AccessRequest),
     /// A built-in file tool.
     File(Request),
     /// The plan that the model keeps of its work.
@@ -33,9 +39,46 @@ impl Invocation {
     pub fn only_reads(&self) -> bool {
         match self {
             Self::File(request) => !matches!(request, Request::ApplyPatch { .. }),
-            Self::Shell { .. } | Self::UpdatePlan(_) => false,
+            Self::Shell { .. } | Self::UpdatePlan(_) | Self::Background(_) | Self::RequestAccess(_) => false,
         }
     }
+}
+
+/// What is done with a program in the background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackgroundAction {
+    /// All of them are listed.
+    List,
+    /// What the one of this number wrote since the last look.
+    Output(u32),
+    /// The one of this number ends.
+    Stop(u32),
+}
+
+/// Access that the model asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessRequest {
+    /// What sort of access.
+    pub access: AccessKind,
+    /// The path, or the host as a policy writes it.
+    pub what: String,
+    /// Why, for the person.
+    pub reason: String,
+}
+
+/// What sort of access is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessKind {
+    /// Reading a file or folder.
+    Read,
+    /// Reading and writing it.
+    Write,
+    /// Connecting to a host.
+    Host,
+    /// Connecting to a unix socket.
+    Socket,
 }
 
 /// One step of the model's plan.
@@ -78,6 +121,14 @@ pub fn definitions() -> Vec<Tool> {
     vec![
         tool("apply_patch", APPLY_PATCH, json!({"patch": text("The patch, from `*** Begin Patch` to `*** End Patch`.")})),
         tool(
+            "background",
+            "Look at programs that shell started in the background, or stop one.",
+            json!({
+                "action": {"type": "string", "enum": ["list", "output", "stop"], "description": "output gives what it wrote since the last look."},
+                "number": optional("integer", "Which one, for output and stop."),
+            }),
+        ),
+        tool(
             "list_dir",
             "List a directory, sorted, with sizes. Links are shown and not followed.",
             json!({
@@ -92,6 +143,16 @@ pub fn definitions() -> Vec<Tool> {
                 "path": text("The file, relative to the working directory or absolute."),
                 "offset": optional("integer", "The first line to show, from 1; the first unless given."),
                 "limit": optional("integer", "How many lines to show; 2000 unless given."),
+            }),
+        ),
+        tool(
+            "request_access",
+            "Ask the person for access that the policy does not give: one path, host or socket. Ask for the least that will do. What is denied or protected \
+             cannot be granted. Do not ask before a call has shown that it is needed.",
+            json!({
+                "access": {"type": "string", "enum": ["read", "write", "host", "socket"]},
+                "what": text("The file or directory (absolute, or relative to the working directory), the host as name:port, or the path of the socket."),
+                "reason": text("Why, in one sentence, for the person."),
             }),
         ),
         tool(
@@ -111,6 +172,7 @@ pub fn definitions() -> Vec<Tool> {
             "Run a command with bash (sh where there is none). Standard input is empty; standard output and error come back together. \
              Everything that it starts ends with it.",
             json!({
+                "background": optional("boolean", "Let it go on while you do other things, such as a server; it returns at once. false unless given."),
                 "command": text("The text of the command."),
                 "workdir": optional("string", "The directory to run in, relative to the working directory or absolute; the working directory unless given."),
                 "timeout_ms": optional("integer", "Milliseconds after which it is ended; the policy's limit unless given."),
@@ -160,6 +222,23 @@ pub fn parse(name: &str, arguments: &str) -> Result<Invocation, String> {
     }
     match name {
         "apply_patch" => arguments_of::<Patch>(name, arguments).map(|Patch { patch }| Invocation::File(Request::ApplyPatch { patch })),
+        "background" => {
+            let BackgroundArguments { action, number } = arguments_of(name, arguments)?;
+            match (action.as_str(), number) {
+                ("list", _) => Ok(Invocation::Background(BackgroundAction::List)),
+                ("output", Some(number)) => Ok(Invocation::Background(BackgroundAction::Output(number))),
+                ("stop", Some(number)) => Ok(Invocation::Background(BackgroundAction::Stop(number))),
+                ("output" | "stop", None) => Err("the number of the program is missing; action list gives them".to_owned()),
+                _ => Err("the action is none of list, output and stop".to_owned()),
+            }
+        }
+        "request_access" => {
+            let request: AccessRequest = arguments_of(name, arguments)?;
+            if request.what.trim().is_empty() || request.what.contains('\0') || request.what.len() > 4096 {
+                return Err("what is asked for is empty, longer than 4096 bytes, or holds a NUL character".to_owned());
+            }
+            Ok(Invocation::RequestAccess(request))
+        }
         "list_dir" => arguments_of::<ListDir>(name, arguments)
             .map(|ListDir { path, depth }| Invocation::File(Request::ListDir { path, depth, limit: None })),
         "read_file" => arguments_of::<ReadFile>(name, arguments)
@@ -176,7 +255,7 @@ pub fn parse(name: &str, arguments: &str) -> Result<Invocation, String> {
             })
         }),
         "shell" => {
-            let Shell { command, workdir, timeout_ms } = arguments_of(name, arguments)?;
+            let Shell { command, workdir, timeout_ms, background } = arguments_of(name, arguments)?;
             if command.len() > COMMAND_CAP {
                 let length = command.len();
                 return Err(format!(
@@ -186,7 +265,11 @@ pub fn parse(name: &str, arguments: &str) -> Result<Invocation, String> {
             if command.contains('\0') {
                 return Err("the command contains a NUL character, which no program can be given".to_owned());
             }
-            Ok(Invocation::Shell { command, workdir, timeout_ms })
+            let background = background.unwrap_or(false);
+            if background && timeout_ms.is_some() {
+                return Err("a program in the background has no timeout_ms; stop it with the tool background".to_owned());
+            }
+            Ok(Invocation::Shell { command, workdir, timeout_ms, background })
         }
         "update_plan" => {
             let UpdatePlan { plan } = arguments_of(name, arguments)?;
@@ -246,6 +329,14 @@ struct Shell {
     command: String,
     workdir: Option<String>,
     timeout_ms: Option<u64>,
+    background: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackgroundArguments {
+    action: String,
+    number: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -305,6 +396,14 @@ mod tests {
             "workdir",
             "timeout_ms",
             "plan",
+            // A place among a session's own programs, and whether a call goes on under the same confinement.
+            "action",
+            "number",
+            "background",
+            // These only put a question to a person.
+            "access",
+            "what",
+            "reason",
         ];
         assert!(names.iter().all(|name| harmless.contains(&name.as_str())), "{names:?}");
     }

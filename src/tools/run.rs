@@ -10,6 +10,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{UnixDatagram, unix::pipe},
+    sync::Notify,
     time::timeout,
 };
 
@@ -48,12 +49,14 @@ pub struct Output<'a> {
     pub ends_floods: bool,
     /// Who sees it as it comes.
     pub watch: Option<Watch<'a>>,
+    /// Ends the program in order when it is notified: its end is still awaited and told.
+    pub stop: Option<&'a Notify>,
 }
 
 impl Output<'_> {
     /// Kept up to so many bytes and seen by nobody; a flood ends the program.
     pub fn kept(keep: u64) -> Self {
-        Self { keep, ends_floods: true, watch: None }
+        Self { keep, ends_floods: true, watch: None, stop: None }
     }
 }
 
@@ -92,6 +95,14 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
         std::future::pending::<()>().await;
     };
     tokio::pin!(feed);
+    let stop = async {
+        match wanted.stop {
+            Some(stop) => stop.notified().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(stop);
+    let mut stopped = false;
     let mut capture = Capture::new(keep);
     let (mut applied, mut exit, mut refused) = (Applied::default(), None, None);
     let (mut open, mut flooded) = (true, false);
@@ -99,6 +110,12 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
     loop {
         tokio::select! {
             () = &mut feed => {}
+            () = &mut stop, if !stopped => {
+                stopped = true;
+                // For the sandbox this is as if the call were dropped, but its end can still be awaited: the next call must
+                // not begin beside what is left of this one.
+                shutdown(call.as_raw_fd(), Shutdown::Write).map_err(MessageError::from)?;
+            }
             read = output.read(&mut buffer), if open => match read {
                 Ok(0) | Err(_) => open = false,
                 // After a flood it is only emptied, so that nothing waits for a reader.
@@ -110,8 +127,7 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
                     }
                     if wanted.ends_floods && capture.total() > keep.saturating_mul(FLOOD) {
                         flooded = true;
-                        // For the sandbox this is as if the call were dropped, but its end can still be awaited: the next call must
-                        // not begin beside what is left of this one.
+                        // As for a stop.
                         shutdown(call.as_raw_fd(), Shutdown::Write).map_err(MessageError::from)?;
                     }
                 }

@@ -65,6 +65,19 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// What is asked, in words for a person.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::ReadFile { path, .. } => format!("read the file {path}"),
+            Self::ListDir { path, .. } => format!("list the directory {path}"),
+            Self::Search { pattern, path, .. } => format!("search {} for {pattern}", path.as_deref().unwrap_or("the working directory")),
+            Self::ApplyPatch { patch } => format!("apply this patch:\n{patch}"),
+            Self::ReadInstructions { files } => format!("read the instruction files {}", files.join(", ")),
+        }
+    }
+}
+
 /// What came of a [`Request`].
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(tag = "result", rename_all = "snake_case")]

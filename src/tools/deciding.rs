@@ -1,0 +1,320 @@
+//! From a call to what becomes of it: the rules, what was granted, and where neither decides a question.
+
+use std::{rc::Rc, time::Instant};
+
+use super::{
+    confinement::Confinement,
+    gate::{Gate, GateError},
+    registry::{Invocation, parse},
+};
+use crate::{
+    approval::{
+        Answer, Answered, By, Judged, Judgement, Permission, Question, Rules, Scope,
+        question::{Lasting, Part, Subject},
+    },
+    audit::Event,
+    policy::{ClaimKind, Policy, claims},
+    worker::Request,
+};
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub(super) struct Settled {
+    /// The call, or why it does not run.
+    pub(super) invocation: Result<Invocation, Refusal>,
+    /// Its arguments, where a person changed them.
+    pub(super) arguments: Option<String>,
+    /// Who decided, as the log says it.
+    pub(super) decided_by: &'static str,
+    /// The rule or grant by which it runs.
+    pub(super) rule: Option<String>,
+    /// What of a shell command is not plainly understood.
+    pub(super) opaque: Option<String>,
+    /// What it is confined to.
+    pub(super) confinement: Rc<Confinement>,
+    /// What the model is told besides.
+    pub(super) notes: Vec<String>,
+    /// Whether the person ends the turn.
+    pub(super) stops: bool,
+}
+
+/// Why a call does not run.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// In words that follow "Refused: ".
+    pub(super) reason: String,
+}
+
+impl Refusal {
+    pub(super) fn text(&self) -> String {
+        format!("Refused: {}", self.reason)
+    }
+}
+
+/// How often one call may be edited before it has to be answered.
+const EDITS: usize = 20;
+
+/// The word that the log has for whoever answered.
+pub(super) const fn word(by: By) -> &'static str {
+    match by {
+        By::Person => "person",
+        By::Approver => "approver",
+        By::Timeout => "timeout",
+        By::Nobody => "nobody",
+    }
+}
+
+impl Gate {
+    /// Decides on a call, and asks where that takes a person.
+    pub(super) async fn settle(&self, id: &str, name: &str, arguments: &str) -> Result<Settled, GateError> {
+        let mut settled = Settled {
+            invocation: Err(Refusal { reason: String::new() }),
+            arguments: None,
+            decided_by: "policy",
+            rule: None,
+            opaque: None,
+            confinement: self.confinement(),
+            notes: Vec::new(),
+            stops: false,
+        };
+        let mut invocation = match parse(name, arguments) {
+            Ok(invocation) => invocation,
+            Err(reason) => {
+                settled.decided_by = "arguments";
+                settled.invocation = Err(Refusal { reason });
+                return Ok(settled);
+            }
+        };
+        for _ in 0..EDITS {
+            let (judgement, judged) = self.judge(&invocation);
+            settled.opaque = judged.as_ref().and_then(|judged| judged.opaque.as_ref()).map(|opaque| opaque.what.clone());
+            let because = match judgement {
+                Judgement::Allow { rule } => {
+                    if let Some(rule) = rule {
+                        (settled.decided_by, settled.rule) = ("rule", Some(rule.origin.to_string()));
+                    }
+                    return self.allowed(settled, invocation);
+                }
+                Judgement::Forbid { reason } => {
+                    settled.decided_by = "rule";
+                    settled.invocation = Err(Refusal { reason: format!("the policy forbids this command: {reason}") });
+                    return Ok(settled);
+                }
+                Judgement::Ask { reason } => reason,
+            };
+            if let Some(grant) = self.covering(&invocation) {
+                (settled.decided_by, settled.rule) = ("grant", Some(grant));
+                return self.allowed(settled, invocation);
+            }
+            if !self.asker.is_anybody() {
+                settled.decided_by = "rule";
+                let reason = format!("a person would have to approve this, and none can be asked here: {because}");
+                settled.invocation = Err(Refusal { reason });
+                return Ok(settled);
+            }
+            let question = self.question(id, name, &invocation, judged.as_ref(), because);
+            let Answered { answer, by, why } = self.put(&question).await?;
+            settled.decided_by = word(by);
+            match answer {
+                Answer::Once => return self.allowed(settled, invocation),
+                Answer::Always { scope, permission } => {
+                    let grant = self.grant(permission, scope)?;
+                    settled.rule = Some(format!("{} ({})", grant.permission.sentence(), scope.words()));
+                    return self.allowed(settled, invocation);
+                }
+                Answer::Edit { command } => match &mut invocation {
+                    Invocation::Shell { command: text, workdir, timeout_ms, background } => {
+                        text.clone_from(&command);
+                        settled.notes = vec![format!("The person changed the command; this was run instead: {command}")];
+                        let changed =
+                            serde_json::json!({"command": command, "workdir": workdir, "timeout_ms": timeout_ms, "background": background});
+                        settled.arguments = Some(changed.to_string());
+                    }
+                    _ => {
+                        settled.invocation = Err(Refusal { reason: "it can only be approved as it is".to_owned() });
+                        return Ok(settled);
+                    }
+                },
+                Answer::Refuse { say } => {
+                    settled.invocation = Err(Refusal { reason: refused(by, say.as_deref(), why.as_deref()) });
+                    return Ok(settled);
+                }
+                Answer::Stop => {
+                    settled.invocation = Err(Refusal { reason: "the person stopped the turn".to_owned() });
+                    settled.stops = true;
+                    return Ok(settled);
+                }
+            }
+        }
+        settled.invocation = Err(Refusal { reason: format!("it was changed {EDITS} times and never approved") });
+        Ok(settled)
+    }
+
+    /// It runs. What was granted for one call is for this one, if it is one that reaches for files at all.
+    fn allowed(&self, mut settled: Settled, invocation: Invocation) -> Result<Settled, GateError> {
+        if matches!(invocation, Invocation::Shell { .. } | Invocation::File(_)) {
+            settled.confinement = self.confinement_of_call()?;
+        }
+        settled.invocation = Ok(invocation);
+        Ok(settled)
+    }
+
+    fn judge(&self, invocation: &Invocation) -> (Judgement, Option<Judged>) {
+        let rules = self.rules();
+        match invocation {
+            Invocation::Shell { command, .. } => {
+                let judged = rules.judge(command);
+                (judged.judgement.clone(), Some(judged))
+            }
+            Invocation::File(_) => (rules.judge_other(), None),
+            // A plan is a note, and a program in the background was judged when it was started. Access is asked for by itself.
+            Invocation::UpdatePlan(_) | Invocation::Background(_) | Invocation::RequestAccess(_) => (Judgement::Allow { rule: None }, None),
+        }
+    }
+
+    /// What was granted and covers a call as a whole.
+    fn covering(&self, invocation: &Invocation) -> Option<String> {
+        let permission = self.whole(invocation)?;
+        self.granted.borrow().of(&permission).map(|grant| format!("{} ({})", grant.permission.sentence(), grant.id))
+    }
+
+    /// The permission that covers a call whatever is in it.
+    fn whole(&self, invocation: &Invocation) -> Option<Permission> {
+        match invocation {
+            // In the background it goes on, which is more than the same text in a call.
+            Invocation::Shell { command, workdir, background: false, .. } => {
+                Some(Permission::Exactly { command: command.clone(), cwd: self.folder(workdir.as_deref()) })
+            }
+            Invocation::File(Request::ApplyPatch { .. }) => Some(Permission::Patching),
+            Invocation::File(_) => Some(Permission::Reading),
+            _ => None,
+        }
+    }
+
+    fn question(&self, id: &str, tool: &str, invocation: &Invocation, judged: Option<&Judged>, because: String) -> Question {
+        let mut cwd = self.cwd.clone();
+        let mut offered = self.whole(invocation).map(|permission| (permission, 0));
+        let subject = match invocation {
+            Invocation::Shell { command, workdir, background, .. } => {
+                cwd = self.folder(workdir.as_deref());
+                let bound = |name: &str| self.binaries([name]).finds(name);
+                if let Some((words, shortest)) = judged.and_then(|judged| Rules::words_to_grant(judged, &bound)) {
+                    offered = Some((Permission::Words { words }, shortest));
+                }
+                Subject::Command {
+                    text: self.redact(command),
+                    parts: judged.map(|judged| self.parts(judged)).unwrap_or_default(),
+                    opaque: judged.and_then(|judged| judged.opaque.as_ref()).map(|opaque| self.redact(&opaque.what)),
+                    background: *background,
+                }
+            }
+            Invocation::File(Request::ApplyPatch { patch }) => Subject::Patch { text: self.redact(patch) },
+            Invocation::File(request) => Subject::Call { text: self.redact(&request.sentence()) },
+            _ => Subject::Call { text: tool.to_owned() },
+        };
+        let writes = !matches!(invocation, Invocation::File(request) if !matches!(request, Request::ApplyPatch { .. }));
+        let programs = matches!(invocation, Invocation::Shell { .. });
+        Question {
+            call: id.to_owned(),
+            tool: tool.to_owned(),
+            subject,
+            because,
+            cwd,
+            access: access_lines(&self.confinement().policy, writes, programs),
+            lasting: offered.map(|(permission, shortest)| self.lasting(permission, shortest)),
+        }
+    }
+
+    /// What can be allowed for longer, and how far.
+    pub(super) fn lasting(&self, permission: Permission, shortest: usize) -> Lasting {
+        let scopes = self.granted.borrow().scopes(&permission);
+        Lasting { permission, shortest, scopes }
+    }
+
+    fn parts(&self, judged: &Judged) -> Vec<Part> {
+        let part = |command: &crate::approval::JudgedCommand| {
+            let simple = &command.simple;
+            let assignments = simple.assignments.iter().map(|assignment| format!("{}={}", assignment.name, assignment.value.text));
+            let words = simple.words.iter().map(|word| word.text.clone());
+            let facts = command.facts.iter().chain(command.levels.iter().flat_map(|level| &level.facts));
+            let rule = command.rule.as_ref().map(|rule| {
+                let sure = if command.perhaps { "perhaps " } else { "" };
+                format!("{sure}rule `{}`: {} ({})", rule.prefix.join(" "), rule.why, rule.origin)
+            });
+            Part {
+                text: self.redact(&assignments.chain(words).collect::<Vec<_>>().join(" ")),
+                within: command.within.clone(),
+                facts: facts.map(|fact| self.redact(&fact.to_string())).collect(),
+                rule,
+            }
+        };
+        judged.commands.iter().map(part).collect()
+    }
+
+    /// Puts a question, alone, and records it with its answer. An answer that was not offered is a refusal.
+    pub(super) async fn put(&self, question: &Question) -> Result<Answered, GateError> {
+        let _alone = self.asking.lock().await;
+        self.log.append(Event::Question {
+            call: question.call.clone(),
+            shown: question.hash(),
+            because: question.because.clone(),
+            lasting: question.lasting.as_ref().map(|lasting| lasting.permission.clone()),
+        })?;
+        let began = Instant::now();
+        let mut answered = self.asker.ask(question).await;
+        if let Answer::Always { scope, permission } = &answered.answer
+            && !offers(question, *scope, permission)
+        {
+            answered =
+                Answered { why: Some("the answer was none of those offered".to_owned()), answer: Answer::Refuse { say: None }, ..answered };
+        }
+        let (answer, text) = match &answered.answer {
+            Answer::Once => ("once", None),
+            Answer::Always { .. } => ("always", None),
+            Answer::Edit { command } => ("edit", Some(command.clone())),
+            Answer::Refuse { say } => ("refuse", say.clone().or_else(|| answered.why.clone())),
+            Answer::Stop => ("stop", None),
+        };
+        self.log.append(Event::Answer {
+            call: question.call.clone(),
+            answer: answer.to_owned(),
+            by: word(answered.by).to_owned(),
+            waited_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            text: text.map(|text| self.redact(&text)),
+        })?;
+        Ok(answered)
+    }
+}
+
+/// Whether a lasting answer is one of those that the question offers.
+fn offers(question: &Question, scope: Scope, permission: &Permission) -> bool {
+    let Some(lasting) = &question.lasting else { return false };
+    let fits = match permission {
+        Permission::Words { words } => lasting.with_words(words.len()) == *permission,
+        other => lasting.permission == *other,
+    };
+    fits && lasting.scopes.contains(&scope)
+}
+
+/// The reason of a refusal, for the model.
+pub(super) fn refused(by: By, say: Option<&str>, why: Option<&str>) -> String {
+    match (by, say, why) {
+        (By::Person, Some(say), _) => format!("the person said no, and: {say}"),
+        (By::Person, None, _) => "the person said no".to_owned(),
+        (By::Approver, Some(say), _) => format!("the approver said no, and: {say}"),
+        (By::Approver, None, Some(why)) => format!("the approver gave no answer that counts: {why}"),
+        (By::Approver, None, None) => "the approver said no".to_owned(),
+        (By::Timeout | By::Nobody, _, why) => format!("a person would have to approve this, and {}", why.unwrap_or("nobody answered")),
+    }
+}
+
+/// What a call may do, in the words that the model is told too.
+pub(super) fn access_lines(policy: &Policy, writes: bool, programs: bool) -> Vec<String> {
+    let wanted = |kind: ClaimKind| match kind {
+        ClaimKind::Reads => true,
+        ClaimKind::Writes => writes,
+        ClaimKind::NetworkNone | ClaimKind::NetworkLoopback | ClaimKind::NetworkAllowlist | ClaimKind::NetworkOpen => programs,
+        _ => false,
+    };
+    claims(policy).into_iter().filter(|claim| wanted(claim.kind)).map(|claim| claim.text).collect()
+}

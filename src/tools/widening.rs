@@ -1,0 +1,190 @@
+//! Wider access: what the model asks for, and what a refused command lacked. Granted one thing at a time; the call still runs confined.
+
+use std::rc::Rc;
+
+use super::{
+    access::{NotGrantable, absolute, examine},
+    confinement::Confinement,
+    deciding::{access_lines, refused},
+    gate::{Gate, GateError},
+    outcome::Done,
+    registry::{AccessKind, AccessRequest},
+    shell::Command,
+};
+use crate::{
+    approval::{Answer, Answered, Permission, Question, question::Subject},
+    audit::{CallStatus, Denial},
+    policy::{Ask, Wider},
+    worker::Request,
+};
+
+/// How many refusals of one call a person is asked about.
+const OFFERS: usize = 3;
+
+impl Gate {
+    /// Asks a person for what the model asks for.
+    pub(super) async fn request_access(&self, id: &str, request: &AccessRequest) -> Result<Done, GateError> {
+        let path = || absolute(&request.what, &self.cwd, &self.session.home);
+        let asked = match request.access {
+            AccessKind::Read => Wider::Read(path()),
+            AccessKind::Write => Wider::Write(path()),
+            AccessKind::Host => Wider::Host(request.what.clone()),
+            AccessKind::Socket => Wider::Socket(path()),
+        };
+        let refuse = |why: &str| Ok(Done::refused(format!("Refused: {why}")));
+        let found = match examine(&asked, &self.confinement().policy, &self.session) {
+            Ok(found) => found,
+            Err(NotGrantable::Given(rule)) => return Ok(Done::ok(format!("Nothing to grant: {}", NotGrantable::Given(rule)))),
+            Err(error) => return refuse(&error.to_string()),
+        };
+        if self.ask.get() == Ask::Never {
+            return refuse("nobody is asked ([approval] ask = \"never\")");
+        }
+        if !self.asker.is_anybody() {
+            return refuse("a person would have to grant this, and none can be asked here");
+        }
+        let because = "the model asks for more than the policy gives".to_owned();
+        let question = self.question_of(id, "request_access", &found.wider, &request.reason, found.warnings, None, because);
+        let Answered { answer, by, why } = self.put(&question).await?;
+        let sentence = found.wider.sentence();
+        match answer {
+            Answer::Once => self.try_out(&found.wider).await?.map_or_else(
+                || {
+                    self.granted.borrow_mut().once(found.wider.clone());
+                    Ok(Done::ok(format!("Granted for the next call of shell or a file tool: {sentence}.")))
+                },
+                |why| refuse(&why),
+            ),
+            Answer::Always { scope, permission } => match self.try_out(&found.wider).await? {
+                Some(why) => refuse(&why),
+                None => {
+                    self.grant(permission, scope)?;
+                    Ok(Done::ok(format!("Granted {}: {sentence}.", scope.words())))
+                }
+            },
+            Answer::Edit { .. } => refuse("it can only be granted as it is"),
+            Answer::Refuse { say } => {
+                self.granted.borrow_mut().decline(found.wider);
+                refuse(&refused(by, say.as_deref(), why.as_deref()))
+            }
+            Answer::Stop => {
+                self.record_outcome(id, 0, &Done::refused(String::new()))?;
+                Err(GateError::Stopped)
+            }
+        }
+    }
+
+    /// Runs a command, and where it fails for want of something that a person can grant, offers that and runs it again.
+    pub(super) async fn shell_or_widen(&self, what: &Command<'_>, confinement: &Rc<Confinement>) -> Result<Done, GateError> {
+        let done = self.shell(what, confinement).await?;
+        if done.status != CallStatus::Failed || !self.asker.is_anybody() || self.ask.get() == Ask::Never {
+            return Ok(done);
+        }
+        let mut given: Vec<Wider> = Vec::new();
+        for denial in done.denials.iter().take(OFFERS) {
+            match self.offer(what, denial).await? {
+                Offered::Given(wider) => given.push(wider),
+                Offered::Nothing => {}
+                Offered::Stopped => {
+                    self.record_outcome(what.id, 0, &done)?;
+                    return Err(GateError::Stopped);
+                }
+            }
+        }
+        if given.is_empty() {
+            return Ok(done);
+        }
+        // The first run is on record with what came of it before the second one starts.
+        self.record_outcome(what.id, 0, &done)?;
+        let wider = self.confinement_with(&given)?;
+        let again = self.shell(what, &wider).await?;
+        let granted: Vec<String> = given.iter().map(Wider::sentence).collect();
+        let first = done.text.lines().next().unwrap_or_default();
+        let note = format!(
+            "It was refused what it needed ({first}). A person granted this: {}. It was run again, and this is what came of it then:\n",
+            granted.join("; ")
+        );
+        Ok(Done { text: format!("{note}{}", again.text), ..again })
+    }
+
+    /// Offers what one refusal lacked.
+    async fn offer(&self, what: &Command<'_>, denial: &Denial) -> Result<Offered, GateError> {
+        let Some(wider) = &denial.wider else { return Ok(Offered::Nothing) };
+        // A file that is to be made is made in its folder.
+        let policy = self.confinement().policy.clone();
+        let found = examine(wider, &policy, &self.session).or_else(|error| match wider {
+            Wider::Write(path) if !path.exists() => {
+                path.parent().map_or(Err(error), |folder| examine(&Wider::Write(folder.to_path_buf()), &policy, &self.session))
+            }
+            _ => Err(error),
+        });
+        let Ok(found) = found else { return Ok(Offered::Nothing) };
+        if self.granted.borrow().is_declined(&found.wider) {
+            return Ok(Offered::Nothing);
+        }
+        let reason = denial.sentence();
+        let because = "the command failed, and was refused this".to_owned();
+        let question = self.question_of(what.id, "shell", &found.wider, &reason, found.warnings, Some(what.command), because);
+        match self.put(&question).await?.answer {
+            Answer::Once => Ok(match self.try_out(&found.wider).await? {
+                None => Offered::Given(found.wider),
+                Some(_) => Offered::Nothing,
+            }),
+            Answer::Always { scope, permission } => Ok(match self.try_out(&found.wider).await? {
+                None => {
+                    self.grant(permission, scope)?;
+                    Offered::Given(found.wider)
+                }
+                Some(_) => Offered::Nothing,
+            }),
+            Answer::Edit { .. } | Answer::Refuse { .. } => {
+                self.granted.borrow_mut().decline(found.wider);
+                Ok(Offered::Nothing)
+            }
+            Answer::Stop => Ok(Offered::Stopped),
+        }
+    }
+
+    /// Whether a sandbox with this access can be made at all; if not, why. Better to know before it is remembered.
+    async fn try_out(&self, wider: &Wider) -> Result<Option<String>, GateError> {
+        let confinement = self.confinement_with(std::slice::from_ref(wider))?;
+        let request = Request::ListDir { path: ".".to_owned(), depth: Some(1), limit: Some(1) };
+        match self.serve_confined(&request, &confinement).await {
+            Ok(_) => Ok(None),
+            Err(error) => Ok(Some(format!("no sandbox can be made with it: {error}"))),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one question, put together in one place")]
+    fn question_of(
+        &self,
+        id: &str,
+        tool: &str,
+        wider: &Wider,
+        reason: &str,
+        warnings: Vec<String>,
+        repeats: Option<&str>,
+        because: String,
+    ) -> Question {
+        Question {
+            call: id.to_owned(),
+            tool: tool.to_owned(),
+            subject: Subject::Wider {
+                wider: wider.clone(),
+                reason: self.redact(reason),
+                warnings,
+                repeats: repeats.map(|command| self.redact(command)),
+            },
+            because,
+            cwd: self.cwd.clone(),
+            access: access_lines(&self.confinement().policy, true, true),
+            lasting: Some(self.lasting(Permission::Wider(wider.clone()), 0)),
+        }
+    }
+}
+
+enum Offered {
+    Given(Wider),
+    Nothing,
+    Stopped,
+}
