@@ -1,11 +1,13 @@
 //! The loop: assemble, infer, invoke, respond, until the model calls no more tools.
 
 pub mod event;
+pub mod interrupt;
 pub mod prefix;
 pub mod session;
 pub mod turn;
 
 pub use event::{Event, Observer};
+pub use interrupt::Interrupt;
 pub use prefix::Prefix;
 pub use session::{Session, SessionError};
 pub use turn::{TurnError, TurnSummary};

@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 
 use super::{
     event::{Event, Observer},
+    interrupt::Interrupt,
     session::Session,
 };
 use crate::{
-    audit::{Event as Record, LogError},
-    model::{End, Item, ItemKind, ModelError, Progress, Usage},
+    audit::{CallStatus, Event as Record, LogError},
+    model::{Conversation, End, Item, ItemKind, ModelError, Progress, Usage},
     tools::{Gate, GateError, Outcome},
 };
 
@@ -36,6 +37,9 @@ pub enum TurnError {
         /// The server's word for it.
         reason: String,
     },
+    /// The person interrupted it, or ended it instead of answering a question. The session can go on.
+    #[error("interrupted; all that the turn had started was ended")]
+    Interrupted,
     /// The response broke off again and again.
     #[error("the response broke off {times} times in a row: {why}")]
     Cut {
@@ -63,25 +67,34 @@ pub struct TurnSummary {
     pub usage: Usage,
 }
 
-/// Runs one turn. It ends when the model calls no more tools. Dropping the future ends its calls and everything that they started.
-pub async fn run(session: &mut Session, prompt: &str, observer: &mut dyn Observer) -> Result<TurnSummary, TurnError> {
+/// Runs one turn. It ends when the model calls no more tools, or when it is interrupted: then its calls and everything that they started end too.
+/// However it ends, the conversation holds what was done, so that another turn can follow.
+pub async fn run(
+    session: &mut Session,
+    prompt: &str,
+    interrupt: &Interrupt,
+    observer: &mut dyn Observer,
+) -> Result<TurnSummary, TurnError> {
     session.conversation.push_user(prompt);
     session.turn = TurnSummary::default();
     let mut cuts = 0;
     loop {
-        session.turn.requests += 1;
-        let response = respond(session, observer).await?;
-        session.turn.add(&response);
-        let calls = !response.outputs.is_empty();
-        for (call, output) in &response.outputs {
-            session.conversation.push_output(call, output);
+        for note in session.gate.take_notes() {
+            session.conversation.push_developer(&note);
         }
+        session.turn.requests += 1;
+        let response = respond(session, interrupt, observer).await?;
+        session.turn.add(&response);
+        let calls = response.calls;
         match response.end {
             End::Cut { why, .. } if cuts == CUTS => return Err(TurnError::Cut { times: cuts + 1, why }),
             End::Cut { why, wait } => {
                 cuts += 1;
                 observe(observer, Event::RequestRetried { attempt: cuts, of: CUTS, wait_ms: millis(wait), why })?;
-                tokio::time::sleep(wait).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = interrupt.fired() => return Err(interrupted(&mut session.conversation)),
+                }
             }
             End::Incomplete { reason } if !calls => return Err(TurnError::Incomplete { reason }),
             End::Completed if !calls => {
@@ -106,16 +119,24 @@ pub fn record(session: &Session, outcome: &str) -> Result<(), LogError> {
     })
 }
 
-/// One response, with the outputs of its calls in the order of the calls.
+/// What the model is told of a turn that was interrupted.
+const INTERRUPTED: &str = "The person interrupted the turn here. What was running was ended; what it had done until then is not undone.";
+
+fn interrupted(conversation: &mut Conversation) -> TurnError {
+    conversation.push_developer(INTERRUPTED);
+    TurnError::Interrupted
+}
+
+/// One response, which the conversation already holds with the outputs of its calls.
 struct Response {
     answer: String,
-    outputs: Vec<(String, String)>,
+    calls: bool,
     usage: Option<Usage>,
     end: End,
 }
 
 /// Sends the conversation and follows the answer. A call starts when its item is finished, while later ones still stream.
-async fn respond(session: &mut Session, observer: &mut dyn Observer) -> Result<Response, TurnError> {
+async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<Response, TurnError> {
     let body = session.conversation.body(&session.head);
     session.requests += 1;
     observe(observer, Event::RequestSent { number: session.requests, bytes: body.len() })?;
@@ -124,10 +145,11 @@ async fn respond(session: &mut Session, observer: &mut dyn Observer) -> Result<R
     tokio::pin!(reply);
     let (mut items, mut answer, mut replied) = (Vec::new(), String::new(), None);
     let mut calls = Calls::new(&session.gate);
-    while replied.is_none() || !calls.idle() {
+    while !calls.stopped && (replied.is_none() || !calls.idle()) {
         tokio::select! {
             // Finished items before anything else, so that they are seen in order and none is left when the reply is.
             biased;
+            () = interrupt.fired() => calls.stopped = true,
             Some(what) = progress.recv() => take(what, &mut items, &mut calls, &mut answer, observer)?,
             Some((place, outcome)) = calls.running.next(), if !calls.running.is_empty() => calls.finish(place, outcome, observer)?,
             result = &mut reply, if replied.is_none() => {
@@ -138,17 +160,34 @@ async fn respond(session: &mut Session, observer: &mut dyn Observer) -> Result<R
             }
         }
     }
-    let Some(reply) = replied else { unreachable!("the loop above ends only with a reply") };
-    // Only now: what had been started has its outcome on record.
-    let reply = reply?;
+    let stopped = calls.stopped;
+    if stopped {
+        calls.end(observer)?;
+    }
+    // Only now: what had been started has its outcome on record, and the conversation is told of it, be the reply a failure.
     let outputs = calls.outputs();
+    let whole = matches!(&replied, Some(Ok(reply)) if !matches!(reply.end, End::Cut { .. }));
+    if !whole {
+        // Endpoints refuse a conversation in which nothing follows on reasoning.
+        while items.last().is_some_and(|item| matches!(item.kind, ItemKind::Reasoning { .. })) {
+            items.pop();
+        }
+    }
     for item in &items {
         session.conversation.push_raw(&item.raw);
     }
+    for (call, output) in &outputs {
+        session.conversation.push_output(call, output);
+    }
+    if stopped {
+        return Err(interrupted(&mut session.conversation));
+    }
+    let Some(reply) = replied else { unreachable!("the loop above ends only with a reply, or stopped") };
+    let reply = reply?;
     if let Some(Usage { input_tokens, cached_tokens, output_tokens, .. }) = reply.usage {
         observe(observer, Event::Usage { input_tokens, cached_tokens, output_tokens })?;
     }
-    Ok(Response { answer, outputs, usage: reply.usage, end: reply.end })
+    Ok(Response { answer, calls: !outputs.is_empty(), usage: reply.usage, end: reply.end })
 }
 
 fn take(
@@ -202,12 +241,15 @@ struct Calls<'a> {
     waiting: VecDeque<(usize, bool)>,
     running: FuturesUnordered<Running<'a>>,
     alone: bool,
+    /// Whether no more are started, because the person wants the turn to end.
+    stopped: bool,
     outputs: Vec<Option<String>>,
 }
 
 impl<'a> Calls<'a> {
     fn new(gate: &'a Gate) -> Self {
-        Self { gate, all: Vec::new(), waiting: VecDeque::new(), running: FuturesUnordered::new(), alone: false, outputs: Vec::new() }
+        let (all, waiting, outputs) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { gate, all, waiting, running: FuturesUnordered::new(), alone: false, stopped: false, outputs }
     }
 
     fn idle(&self) -> bool {
@@ -222,7 +264,7 @@ impl<'a> Calls<'a> {
 
     fn start(&mut self, observer: &mut dyn Observer) -> Result<(), TurnError> {
         while let Some(&(place, only_reads)) = self.waiting.front() {
-            if !self.running.is_empty() && (self.alone || !only_reads) {
+            if self.stopped || (!self.running.is_empty() && (self.alone || !only_reads)) {
                 break;
             }
             self.waiting.pop_front();
@@ -236,11 +278,38 @@ impl<'a> Calls<'a> {
     }
 
     fn finish(&mut self, place: usize, outcome: Result<Outcome, GateError>, observer: &mut dyn Observer) -> Result<(), TurnError> {
-        let Outcome { text, status, exit_code, denials, duration_ms, plan: _ } = outcome?;
+        let Outcome { text, status, exit_code, denials, duration_ms, plan: _ } = match outcome {
+            Err(GateError::Stopped) => {
+                self.stopped = true;
+                Outcome::of(CallStatus::Refused, "Refused: the person stopped the turn.")
+            }
+            outcome => outcome?,
+        };
         let (call, tool, _) = self.all[place].clone();
         self.outputs[place] = Some(text.clone());
         observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
         self.start(observer)
+    }
+
+    /// Ends what runs, and says of everything that has no outcome that it was interrupted.
+    fn end(&mut self, observer: &mut dyn Observer) -> Result<(), TurnError> {
+        self.running.clear();
+        let waiting: Vec<usize> = self.waiting.drain(..).map(|(place, _)| place).collect();
+        for (place, (call, tool, _)) in self.all.iter().enumerate() {
+            let output = &mut self.outputs[place];
+            if output.is_some() {
+                continue;
+            }
+            if waiting.contains(&place) {
+                *output = Some("It was not begun: the person interrupted the turn.".to_owned());
+                continue;
+            }
+            let Outcome { text, status, exit_code, denials, duration_ms, plan: _ } = self.gate.interrupted(call)?;
+            *output = Some(text.clone());
+            let (call, tool) = (call.clone(), tool.clone());
+            observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
+        }
+        Ok(())
     }
 
     fn outputs(self) -> Vec<(String, String)> {

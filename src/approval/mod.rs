@@ -16,6 +16,7 @@ pub mod facts;
 pub mod question;
 pub mod shell;
 pub mod store;
+pub mod trust;
 pub mod unwrap;
 
 pub use binding::Binaries;

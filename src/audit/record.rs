@@ -203,6 +203,8 @@ pub enum CallStatus {
     Limit,
     /// The sandbox could not be made, or broke.
     Broken,
+    /// The person ended it.
+    Interrupted,
 }
 
 /// A refusal by the sandbox.

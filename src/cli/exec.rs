@@ -12,7 +12,7 @@ use super::{
     resolve::{self, Folders, Resolved},
 };
 use crate::{
-    agent::{Event, Observer, Session, SessionError, TurnError, TurnSummary, turn},
+    agent::{Event, Interrupt, Observer, Session, SessionError, TurnError, TurnSummary, turn},
     audit::{Event as Record, Log},
     model::{Endpoint, ModelError, Secret},
     sandbox::{LaunchError, Launcher, sys},
@@ -111,7 +111,7 @@ impl ExecError {
             Self::Session(SessionError::Log(_)) | Self::Turn(TurnError::Output(_)) => Exit::Output,
             Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
             Self::Session(SessionError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => gate(error),
-            Self::Turn(TurnError::Incomplete { .. }) => Exit::Failure,
+            Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted) => Exit::Failure,
         }
     }
 }
@@ -184,15 +184,27 @@ pub(super) fn drive(
             signal = &mut stop => return Ok((Exit::Signal(signal), None)),
         };
         observer.event(&session.started()).map_err(TurnError::Output)?;
-        let ended = tokio::select! {
-            ended = turn::run(&mut session, prompt, observer) => ended,
-            signal = &mut stop => {
-                turn::record(&session, "interrupted").map_err(TurnError::from)?;
-                let _ = observer.event(&Event::TurnFailed { error: "interrupted".to_owned() });
-                end(&session)?;
-                return Ok((Exit::Signal(signal), None));
+        let interrupt = Interrupt::default();
+        let mut signal = None;
+        let ended = {
+            let turn = turn::run(&mut session, prompt, &interrupt, observer);
+            tokio::pin!(turn);
+            loop {
+                tokio::select! {
+                    ended = &mut turn => break ended,
+                    number = &mut stop, if signal.is_none() => {
+                        signal = Some(number);
+                        interrupt.fire();
+                    }
+                }
             }
         };
+        if let Some(signal) = signal {
+            turn::record(&session, "interrupted").map_err(TurnError::from)?;
+            let _ = observer.event(&Event::TurnFailed { error: "interrupted".to_owned() });
+            end(&session)?;
+            return Ok((Exit::Signal(signal), None));
+        }
         match ended {
             Ok(summary) => {
                 end(&session)?;

@@ -71,6 +71,13 @@ pub struct Outcome {
     pub plan: Option<Vec<PlanStep>>,
 }
 
+impl Outcome {
+    /// An outcome that is all in a sentence.
+    pub fn of(status: CallStatus, text: &str) -> Self {
+        Self { text: text.to_owned(), status, exit_code: None, denials: Vec::new(), duration_ms: 0, plan: None }
+    }
+}
+
 /// Output of a call as it comes: its id, and some whole lines without the secrets that the session knows.
 pub type Live = (String, String);
 
@@ -287,6 +294,16 @@ impl Gate {
         }
         self.record_outcome(id, duration_ms, &done)?;
         Ok(Outcome { text, status: done.status, exit_code: done.exit_code, denials: done.denials, duration_ms, plan: done.plan })
+    }
+
+    /// Records that a call was ended by dropping it, and says what the model is to be told.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub fn interrupted(&self, id: &str) -> Result<Outcome, GateError> {
+        let text = "Interrupted by the person: it was ended, and what it had done until then is not undone.";
+        self.record_outcome(id, 0, &Done { status: CallStatus::Interrupted, ..Done::ok(text.to_owned()) })?;
+        Ok(Outcome::of(CallStatus::Interrupted, text))
     }
 
     fn record_intent(&self, id: &str, name: &str, arguments: &str, settled: &Settled) -> Result<(), LogError> {

@@ -1,6 +1,11 @@
 //! What a person sees on a terminal: colours, tables, and hostile text made harmless.
 
+pub mod columns;
+pub mod footer;
+pub mod line_editor;
 pub mod sanitize;
+pub mod session_screen;
+pub mod status;
 pub mod screen;
 pub mod style;
 pub mod table;

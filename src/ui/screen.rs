@@ -40,6 +40,11 @@ impl<W: Write> Screen<W> {
         Self { out, paint, running: Vec::new(), shown: None }
     }
 
+    /// Where it writes.
+    pub(super) fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     fn line(&mut self, tone: Tone, text: &str) -> io::Result<()> {
         writeln!(self.out, "{}", self.paint.text(tone, text))
     }
@@ -65,6 +70,7 @@ impl<W: Write> Screen<W> {
             CallStatus::Refused => (Tone::Bad, "refused".to_owned()),
             CallStatus::Limit => (Tone::Bad, "ended by a limit".to_owned()),
             CallStatus::Broken => (Tone::Bad, "broken".to_owned()),
+            CallStatus::Interrupted => (Tone::Caution, "interrupted".to_owned()),
         };
         // The refusals follow below, and a plain exit code stands in the last line; everything else is shown, whatever it looks like.
         let own: usize = denials.len();

@@ -1,0 +1,85 @@
+//! Text in the columns of a terminal, of which a character may take none, one or two.
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// The columns that a text takes.
+pub fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// As much of the beginning of a line as fits, with a mark where something is left out.
+pub fn fit(line: &str, columns: usize) -> String {
+    if line.width() <= columns {
+        return line.to_owned();
+    }
+    let mut fitted = String::new();
+    let mut used = 0;
+    for cluster in line.graphemes(true) {
+        used += cluster.width();
+        // One for the mark.
+        if used + 1 > columns {
+            break;
+        }
+        fitted.push_str(cluster);
+    }
+    if columns > 0 {
+        fitted.push('…');
+    }
+    fitted
+}
+
+/// Cuts a line that is too long: at the last blank that lets the rest begin a line of its own, else where it must. The second part is what is left.
+pub fn cut(line: &str, columns: usize) -> Option<(&str, &str)> {
+    if line.width() <= columns {
+        return None;
+    }
+    let (mut used, mut blank) = (0, None);
+    for (place, cluster) in line.grapheme_indices(true) {
+        used += cluster.width();
+        if used > columns {
+            return Some(match blank {
+                Some(blank) => (&line[..blank], line[blank..].trim_start_matches(' ')),
+                // Always at least one, or nothing would ever be left.
+                None if place == 0 => line.split_at(cluster.len()),
+                None => line.split_at(place),
+            });
+        }
+        if cluster == " " && place > 0 {
+            blank = Some(place);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_at_blanks() {
+        assert_eq!(cut("one two three", 8), Some(("one two", "three")));
+        assert_eq!(cut("onetwothree", 4), Some(("onet", "wothree")));
+        assert_eq!(cut("short", 8), None);
+        assert_eq!(fit("漢字漢字", 5), "漢字…");
+        assert_eq!(fit("plain", 5), "plain");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_wider_than_it_may_be_and_nothing_is_lost(text in "[a-z 漢字é\u{301}👩\u{200d}🔬]{0,60}", width in 0usize..30) {
+            prop_assert!(fit(&text, width).width() <= width);
+            let (mut rest, mut all) = (text.as_str(), String::new());
+            while let Some((line, more)) = cut(rest, width) {
+                prop_assert!(more.len() < rest.len());
+                prop_assert!(line.width() <= width.max(2) || line.graphemes(true).count() == 1);
+                all.push_str(line);
+                rest = more;
+            }
+            all.push_str(rest);
+            prop_assert_eq!(all.replace(' ', ""), text.replace(' ', ""));
+        }
+    }
+}
