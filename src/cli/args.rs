@@ -4,15 +4,61 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{exec::Task, exit::TABLE};
+use super::{chat::Chat, exec::Task, exit::TABLE};
 use crate::policy::Ask;
 
 /// A coding agent in which nothing the model asks for runs in the agent's own process.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = TABLE, propagate_version = true)]
+#[command(version, about, after_help = TABLE, propagate_version = true, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(long_about = CHAT_ABOUT)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) chat: ChatArguments,
+}
+
+const CHAT_ABOUT: &str = "\
+A coding agent in which nothing the model asks for runs in the agent's own process.
+
+Without a command it begins an interactive session: you type, the model works, and what needs a yes is asked about.";
+
+#[derive(Debug, Args)]
+pub(super) struct ChatArguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    provider: Provider,
+    /// Ask more often than the policy does.
+    #[arg(long, value_name = "MODE")]
+    ask: Option<AskMode>,
+}
+
+#[derive(Debug, Args)]
+struct Provider {
+    /// The base URL of an endpoint that speaks the Responses API.
+    #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
+    provider_url: String,
+    /// The model's name.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_MODEL)]
+    model: String,
+    /// The environment variable that holds the key. The key itself is never an argument.
+    #[arg(long, value_name = "VARIABLE", default_value = DEFAULT_KEY_VARIABLE)]
+    key_env: String,
+}
+
+impl From<ChatArguments> for Chat {
+    fn from(arguments: ChatArguments) -> Self {
+        let ChatArguments { common, provider, ask } = arguments;
+        Self {
+            policy: common.policy,
+            workspace: common.workspace,
+            provider_url: provider.provider_url,
+            model: provider.model,
+            key_variable: provider.key_env,
+            ask: ask.map(Ask::from),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -79,15 +125,8 @@ const DEFAULT_KEY_VARIABLE: &str = "OPENAI_API_KEY";
 pub(super) struct ExecArguments {
     #[command(flatten)]
     common: Common,
-    /// The base URL of an endpoint that speaks the Responses API.
-    #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
-    provider_url: String,
-    /// The model's name.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_MODEL)]
-    model: String,
-    /// The environment variable that holds the key. The key itself is never an argument.
-    #[arg(long, value_name = "VARIABLE", default_value = DEFAULT_KEY_VARIABLE)]
-    key_env: String,
+    #[command(flatten)]
+    provider: Provider,
     /// Ask more often than the policy does. Nobody can be asked here, so what would ask is refused.
     #[arg(long, value_name = "MODE")]
     ask: Option<AskMode>,
@@ -105,20 +144,26 @@ enum AskMode {
     Never,
 }
 
+impl From<AskMode> for Ask {
+    fn from(mode: AskMode) -> Self {
+        match mode {
+            AskMode::Always => Self::Always,
+            AskMode::WhenNeeded => Self::WhenNeeded,
+            AskMode::Never => Self::Never,
+        }
+    }
+}
+
 impl From<ExecArguments> for Task {
     fn from(arguments: ExecArguments) -> Self {
-        let ask = arguments.ask.map(|mode| match mode {
-            AskMode::Always => Ask::Always,
-            AskMode::WhenNeeded => Ask::WhenNeeded,
-            AskMode::Never => Ask::Never,
-        });
+        let ask = arguments.ask.map(Ask::from);
         Self {
             prompt: arguments.prompt,
             policy: arguments.common.policy,
             workspace: arguments.common.workspace,
-            provider_url: arguments.provider_url,
-            model: arguments.model,
-            key_variable: arguments.key_env,
+            provider_url: arguments.provider.provider_url,
+            model: arguments.provider.model,
+            key_variable: arguments.provider.key_env,
             ask,
             json: arguments.json,
         }

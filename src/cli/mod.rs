@@ -1,6 +1,7 @@
 //! The command line. Nothing past this folder knows clap.
 
 mod args;
+mod chat;
 mod demo;
 mod doctor;
 mod exec;
@@ -40,7 +41,8 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Exit {
     use args::{Command, PromptCommand};
-    match arguments.command {
+    let Some(command) = arguments.command else { return chat::run(&arguments.chat.into()) };
+    match command {
         Command::Exec(exec) => exec::run(&exec.into()),
         Command::Doctor { json } => doctor::run(json),
         Command::Policy(command) => policy::run(&command),

@@ -192,7 +192,8 @@ fn repository_around(folder: &Path, home: &Path) -> Option<PathBuf> {
         .map(Path::to_path_buf)
 }
 
-fn make_state(state: &Path) -> Result<PathBuf, ResolveError> {
+/// The state folder, made if it is not there, canonical.
+pub fn make_state(state: &Path) -> Result<PathBuf, ResolveError> {
     let error = |source| ResolveError::State { path: state.to_path_buf(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(error)?;
     fs::canonicalize(state).map_err(error)

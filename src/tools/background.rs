@@ -229,7 +229,8 @@ impl Gate {
         true
     }
 
-    pub(super) fn background_text(&self) -> String {
+    /// All of them in words.
+    pub fn background_text(&self) -> String {
         let programs = self.background_list();
         if programs.is_empty() {
             return "Nothing runs in the background.".to_owned();

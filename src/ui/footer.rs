@@ -2,15 +2,32 @@
 
 use std::io::{self, Write};
 
-/// Writes whole lines above, and keeps its rows below. Rows are as wide as they are: who sets them keeps them within the screen.
+use super::{
+    columns::{columns, fit},
+    style::{Paint, Tone},
+};
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its colour.
+    pub tone: Tone,
+    /// Its text; what is wider than the screen is left out.
+    pub text: String,
+}
+
+/// Writes whole lines above, and keeps its rows below.
 #[derive(Debug)]
 pub struct Footer<W: Write> {
     out: W,
+    paint: Paint,
+    /// The columns of the screen.
+    width: fn() -> usize,
     /// What was written and is no whole line yet.
     pending: Vec<u8>,
-    rows: Vec<String>,
-    /// How many rows stand on the screen.
-    drawn: usize,
+    rows: Vec<Row>,
+    /// The columns of each row that stands on the screen.
+    drawn: Vec<usize>,
     /// Whether the terminal can move its cursor; where not, there are no rows.
     movable: bool,
     /// Whether everything is kept back.
@@ -19,13 +36,13 @@ pub struct Footer<W: Write> {
 
 impl<W: Write> Footer<W> {
     /// On a terminal. `movable` says whether it can move its cursor.
-    pub fn new(out: W, movable: bool) -> Self {
-        Self { out, pending: Vec::new(), rows: Vec::new(), drawn: 0, movable, held: false }
+    pub fn new(out: W, paint: Paint, movable: bool, width: fn() -> usize) -> Self {
+        Self { out, paint, width, pending: Vec::new(), rows: Vec::new(), drawn: Vec::new(), movable, held: false }
     }
 
     /// Replaces the rows. None takes them away.
-    pub fn set(&mut self, rows: Vec<String>) -> io::Result<()> {
-        if !self.movable || self.held || (rows == self.rows && rows.len() == self.drawn) {
+    pub fn set(&mut self, rows: Vec<Row>) -> io::Result<()> {
+        if !self.movable || self.held || (rows == self.rows && rows.len() == self.drawn.len()) {
             return Ok(());
         }
         self.erase()?;
@@ -54,26 +71,36 @@ impl<W: Write> Footer<W> {
     }
 
     #[cfg(test)]
-    pub(super) fn rows(&self) -> &[String] {
+    pub(super) fn rows(&self) -> &[Row] {
         &self.rows
     }
 
     fn erase(&mut self) -> io::Result<()> {
-        if self.drawn > 0 {
-            self.out.write_all(b"\r")?;
-            if self.drawn > 1 {
-                write!(self.out, "\x1b[{}A", self.drawn - 1)?;
-            }
-            // From here to the end of the screen.
-            self.out.write_all(b"\x1b[J")?;
-            self.drawn = 0;
+        if self.drawn.is_empty() {
+            return Ok(());
         }
+        // A terminal that was made narrower has folded the rows.
+        let width = (self.width)().max(1);
+        let rows: usize = self.drawn.iter().map(|columns| columns.div_ceil(width).max(1)).sum();
+        self.out.write_all(b"\r")?;
+        if rows > 1 {
+            write!(self.out, "\x1b[{}A", rows - 1)?;
+        }
+        // From here to the end of the screen.
+        self.out.write_all(b"\x1b[J")?;
+        self.drawn.clear();
         Ok(())
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        self.out.write_all(self.rows.join("\r\n").as_bytes())?;
-        self.drawn = self.rows.len();
+        // The last column stays free: some terminals go to the next row when it is filled.
+        let width = (self.width)().saturating_sub(1);
+        for (number, row) in self.rows.iter().enumerate() {
+            let text = fit(&row.text, width);
+            let between = if number > 0 { "\r\n" } else { "" };
+            write!(self.out, "{between}{}", self.paint.text(row.tone, &text))?;
+            self.drawn.push(columns(&text));
+        }
         Ok(())
     }
 }
@@ -101,12 +128,20 @@ impl<W: Write> Write for Footer<W> {
 mod tests {
     use super::*;
 
+    fn rows(texts: &[&str]) -> Vec<Row> {
+        texts.iter().map(|text| Row { tone: Tone::Plain, text: (*text).to_owned() }).collect()
+    }
+
+    fn footer(movable: bool) -> Footer<Vec<u8>> {
+        Footer::new(Vec::new(), Paint::PLAIN, movable, || 80)
+    }
+
     #[test]
     fn lines_go_by_above_the_rows() {
-        let mut footer = Footer::new(Vec::new(), true);
-        footer.set(vec!["a".to_owned(), "b".to_owned()]).unwrap();
+        let mut footer = footer(true);
+        footer.set(rows(&["a", "b"])).unwrap();
         write!(footer, "one\ntw").unwrap();
-        footer.set(vec!["c".to_owned()]).unwrap();
+        footer.set(rows(&["c"])).unwrap();
         writeln!(footer, "o").unwrap();
         footer.set(Vec::new()).unwrap();
         let text = String::from_utf8(footer.out).unwrap();
@@ -115,10 +150,10 @@ mod tests {
 
     #[test]
     fn what_is_held_comes_when_it_is_released() {
-        let mut footer = Footer::new(Vec::new(), true);
-        footer.set(vec!["a".to_owned()]).unwrap();
+        let mut footer = footer(true);
+        footer.set(rows(&["a"])).unwrap();
         footer.hold().unwrap();
-        footer.set(vec!["b".to_owned()]).unwrap();
+        footer.set(rows(&["b"])).unwrap();
         writeln!(footer, "one").unwrap();
         assert_eq!(footer.out, b"a\r\x1b[J");
         footer.release().unwrap();
@@ -126,9 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_a_narrower_screen_has_folded_are_all_taken_away() {
+        let mut footer = footer(true);
+        footer.set(rows(&[&"x".repeat(79), "short"])).unwrap();
+        footer.width = || 30;
+        footer.set(Vec::new()).unwrap();
+        assert!(footer.out.ends_with(b"\r\x1b[3A\x1b[J"));
+    }
+
+    #[test]
     fn a_terminal_that_cannot_move_its_cursor_gets_lines_alone() {
-        let mut footer = Footer::new(Vec::new(), false);
-        footer.set(vec!["a".to_owned()]).unwrap();
+        let mut footer = footer(false);
+        footer.set(rows(&["a"])).unwrap();
         writeln!(footer, "one").unwrap();
         assert_eq!(footer.out, b"one\n");
     }

@@ -1,14 +1,17 @@
 //! What a person sees on a terminal: colours, tables, and hostile text made harmless.
 
+pub mod asker;
 pub mod columns;
 pub mod footer;
 pub mod line_editor;
+pub mod quiet;
 pub mod sanitize;
 pub mod session_screen;
 pub mod status;
 pub mod screen;
 pub mod style;
 pub mod table;
+pub mod terminal;
 
 use std::{io, os::fd::AsFd};
 
@@ -21,6 +24,11 @@ const NARROWEST: usize = 40;
 
 /// Columns that text on standard output may fill.
 pub fn width() -> usize {
+    screen_width().max(NARROWEST)
+}
+
+/// Columns of the terminal on standard output, however few.
+pub fn screen_width() -> usize {
     let columns = sys::window_size(io::stdout().as_fd()).map(|(_, columns)| usize::from(columns)).ok();
-    columns.filter(|columns| *columns > 0).map_or(PAGE, |columns| columns.max(NARROWEST))
+    columns.filter(|columns| *columns > 0).unwrap_or(PAGE)
 }

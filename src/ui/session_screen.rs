@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    columns::{cut, fit},
-    footer::Footer,
+    columns::cut,
+    footer::{Footer, Row},
     sanitize::{visible, visible_line},
     screen::Screen,
     status::Status,
@@ -47,7 +47,7 @@ impl<W: Write> SessionScreen<W> {
     /// On a terminal that is so many columns wide, and whose cursor can be moved or not.
     pub fn new(out: W, paint: Paint, movable: bool, width: fn() -> usize, status: Status) -> Self {
         Self {
-            screen: Screen::new(Footer::new(out, movable), paint),
+            screen: Screen::new(Footer::new(out, paint, movable, width), paint),
             paint,
             width,
             streamed: String::new(),
@@ -67,7 +67,7 @@ impl<W: Write> SessionScreen<W> {
     /// Text of portcullis' own, in whole lines; whatever in it comes from elsewhere was made visible.
     pub fn say(&mut self, tone: Tone, text: &str) -> io::Result<()> {
         for line in text.lines() {
-            writeln!(self.screen.out(), "{}", self.paint.text(tone, line))?;
+            self.fold(tone, line)?;
         }
         self.screen.out().flush()
     }
@@ -120,10 +120,10 @@ impl<W: Write> SessionScreen<W> {
     pub fn refresh(&mut self) -> io::Result<()> {
         let width = (self.width)().saturating_sub(1);
         let Some(turn) = self.turn else { return self.screen.out().set(Vec::new()) };
-        let faint = |text: String| self.paint.text(Tone::Faint, &text);
-        let mut rows: Vec<String> = self.tail.iter().map(|line| faint(fit(&format!("  │ {line}"), width))).collect();
+        let faint = |text: String| Row { tone: Tone::Faint, text };
+        let mut rows: Vec<Row> = self.tail.iter().map(|line| faint(format!("  │ {line}"))).collect();
         if !self.line.is_empty() {
-            rows.push(fit(&self.line, width));
+            rows.push(Row { tone: Tone::Plain, text: self.line.clone() });
         }
         let what = match &self.running {
             Some((what, since)) => format!("{what} {} s", since.elapsed().as_secs()),
@@ -142,7 +142,7 @@ impl<W: Write> SessionScreen<W> {
         self.line.push_str(&visible(text).replace('\t', "    "));
         while let Some((whole, rest)) = self.line.split_once('\n') {
             let (whole, rest) = (whole.to_owned(), rest.to_owned());
-            self.paragraph(&whole)?;
+            self.fold(Tone::Plain, &whole)?;
             self.line = rest;
         }
         // What is too long for a row is a line of its own already, so that no more than one row is drawn again.
@@ -155,19 +155,20 @@ impl<W: Write> SessionScreen<W> {
         self.refresh()
     }
 
-    fn paragraph(&mut self, text: &str) -> io::Result<()> {
+    /// A line, or as many as the width of the screen makes of it.
+    fn fold(&mut self, tone: Tone, text: &str) -> io::Result<()> {
         let width = (self.width)().saturating_sub(1);
         let mut rest = text;
         while let Some((first, more)) = cut(rest, width) {
-            writeln!(self.screen.out(), "{first}")?;
+            writeln!(self.screen.out(), "{}", self.paint.text(tone, first))?;
             rest = more;
         }
-        writeln!(self.screen.out(), "{rest}")
+        writeln!(self.screen.out(), "{}", self.paint.text(tone, rest))
     }
 
     fn finish_line(&mut self) -> io::Result<()> {
         let line = std::mem::take(&mut self.line);
-        if line.is_empty() { Ok(()) } else { self.paragraph(&line) }
+        if line.is_empty() { Ok(()) } else { self.fold(Tone::Plain, &line) }
     }
 }
 
@@ -251,9 +252,13 @@ mod tests {
         screen.begin().unwrap();
         screen.event(&delta("a text without an end in sight 漢字漢字漢字漢字")).unwrap();
         screen.live("one line that is longer than the screen is wide\nand more\u{1b}[2J\n").unwrap();
-        for row in screen.screen.out().rows() {
-            assert!(super::super::columns::columns(row) < 20, "{row}");
-        }
         assert_eq!(screen.screen.out().rows().len(), 4);
+        let written = String::from_utf8(screen.screen.out().inner().clone()).unwrap();
+        let controls = ["\x1b[J", "\x1b[1A", "\x1b[2A", "\x1b[3A"];
+        let text = controls.iter().fold(written, |text, control| text.replace(control, "\n"));
+        assert!(text.contains("one line that"));
+        for row in text.split(['\r', '\n']) {
+            assert!(super::super::columns::columns(row) < 20 && !row.contains('\x1b'), "{row:?}");
+        }
     }
 }

@@ -22,6 +22,11 @@ pub struct Status {
 }
 
 impl Status {
+    /// Of a session that has cost nothing yet.
+    pub fn new(policy: &str, network: NetworkMode, ask: Ask) -> Self {
+        Self { policy: policy.to_owned(), network, ask, ..Self::default() }
+    }
+
     /// Adds the tokens of a response.
     pub fn count(&mut self, input: u64, cached: u64, output: u64) {
         self.input += input;

@@ -1,0 +1,167 @@
+//! `portcullis` without a command: an interactive session. A person types, the model works, and what needs a yes is asked about.
+
+mod command;
+mod curtain;
+mod talk;
+mod trust;
+
+use std::{
+    cell::RefCell,
+    io::{self, IsTerminal},
+    path::PathBuf,
+    rc::Rc,
+};
+
+use tokio::sync::mpsc::unbounded_channel;
+
+use self::{
+    curtain::ScreenCurtain,
+    talk::{Screen, Signals, Talk},
+};
+use super::{
+    exec::ExecError,
+    exit::Exit,
+    report,
+    resolve::{self, Folders, ResolveError, Resolved},
+};
+use crate::{
+    agent::{Session, SessionError},
+    approval::Store,
+    audit::Log,
+    model::{Endpoint, Secret},
+    policy::Ask,
+    sandbox::Launcher,
+    tools::{Gate, redact::Redactor},
+    ui::{
+        self,
+        asker::TerminalAsker,
+        line_editor::LineEditor,
+        session_screen::SessionScreen,
+        status::Status,
+        style::Paint,
+        terminal,
+    },
+};
+
+/// What was typed to begin a session.
+#[derive(Debug)]
+pub(super) struct Chat {
+    pub(super) policy: Option<String>,
+    pub(super) workspace: Option<PathBuf>,
+    pub(super) provider_url: String,
+    pub(super) model: String,
+    pub(super) key_variable: String,
+    pub(super) ask: Option<Ask>,
+}
+
+/// Why a session did not begin, or broke.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChatError {
+    /// There is nobody to talk to.
+    #[error("an interactive session needs a terminal for its input and output; `portcullis exec` works without one")]
+    NoTerminal,
+    /// The terminal does not do what it must.
+    #[error("the terminal cannot be used: {0}")]
+    Terminal(#[source] io::Error),
+    /// The folder is not to be worked in.
+    #[error(transparent)]
+    Trust(#[from] trust::TrustError),
+    /// What ends a task ends a session.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+}
+
+impl ChatError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoTerminal => Exit::Usage,
+            Self::Terminal(_) => Exit::Output,
+            Self::Trust(_) => Exit::Failure,
+            Self::Exec(error) => error.exit(),
+        }
+    }
+}
+
+impl From<ResolveError> for ChatError {
+    fn from(error: ResolveError) -> Self {
+        Self::Exec(error.into())
+    }
+}
+
+impl From<SessionError> for ChatError {
+    fn from(error: SessionError) -> Self {
+        Self::Exec(error.into())
+    }
+}
+
+/// Runs a session to its end.
+pub(super) fn run(chat: &Chat) -> Exit {
+    match try_run(chat) {
+        Ok(exit) => exit,
+        Err(error) => {
+            report(&error);
+            error.exit()
+        }
+    }
+}
+
+fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
+    if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(ChatError::NoTerminal);
+    }
+    // From here on the terminal is given back as it was, whatever happens.
+    terminal::guard().map_err(ChatError::Terminal)?;
+    let folders = Folders::from_environment();
+    let (endpoint, key) = endpoint(chat, &folders)?;
+    let (workspace, cwd) = resolve::find_workspace(chat.workspace.as_deref(), &folders.home)?;
+    let state = resolve::make_state(&folders.state)?;
+    let trusted = trust::ask(&workspace, &cwd, &state)?;
+
+    let resolved = resolve::resolve(chat.workspace.as_deref(), chat.policy.as_deref(), &folders)?;
+    // Before the event loop and its threads: the launcher must start small.
+    let launcher = Launcher::start().map_err(ExecError::from)?;
+    let id = uuid::Uuid::now_v7().to_string();
+    let log = Log::create(&state.join("log"), &id).map_err(SessionError::from)?;
+    let Resolved { policy, plan, session, cwd, .. } = &resolved;
+    let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), Redactor::new(key))
+        .and_then(|gate| gate.with_grants(Store::new(&state)))
+        .map_err(SessionError::from)?;
+    if let Some(ask) = chat.ask {
+        gate = gate.in_mode(ask);
+    }
+
+    let paint = Paint::of(&io::stdout());
+    let movable = std::env::var("TERM").is_ok_and(|term| term != "dumb");
+    let status = Status::new(&policy.name, policy.network.mode, gate.ask_mode());
+    let screen: Screen = Rc::new(RefCell::new(SessionScreen::new(io::stdout(), paint, movable, ui::screen_width, status)));
+    let gate = gate.with_asker(Rc::new(TerminalAsker::new(paint, Rc::new(ScreenCurtain(Rc::clone(&screen))))));
+    let (live, output) = unbounded_channel();
+    gate.watch(live);
+    let commands = command::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let editor = LineEditor::start(state.join("history"), cwd.clone(), commands).map_err(ChatError::Terminal)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ExecError::Runtime)?;
+    let exit = runtime.block_on(async {
+        let mut signals = Signals::new().map_err(ExecError::Runtime)?;
+        let session = tokio::select! {
+            session = Session::begin(&id, endpoint, gate) => session?,
+            number = signals.end() => return Ok(Exit::Signal(number)),
+        };
+        trusted.still()?;
+        Talk { session, screen, output, editor, signals }.run().await.map_err(ChatError::from)
+    });
+    terminal::restore();
+    exit
+}
+
+fn endpoint(chat: &Chat, folders: &Folders) -> Result<(Endpoint, Option<String>), ExecError> {
+    let mut endpoint = Endpoint::new(&chat.provider_url, &chat.model)?;
+    endpoint.key_variable.clone_from(&chat.key_variable);
+    let key = folders.environment.get(&chat.key_variable).map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
+    match &key {
+        Some(key) => endpoint = endpoint.with_key(Secret::new(key)),
+        None if endpoint.is_local() => {}
+        None => return Err(ExecError::NoKey { variable: chat.key_variable.clone(), url: endpoint.base_url().to_owned() }),
+    }
+    Ok((endpoint, key))
+}

@@ -1,0 +1,318 @@
+//! The session itself: read a line, do what it says, until there is no more.
+
+use std::{cell::RefCell, io, rc::Rc};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::UnboundedReceiver,
+    time::{Duration, MissedTickBehavior, interval},
+};
+
+use super::command::{self, Command};
+use crate::{
+    agent::{Event, Interrupt, Observer, Session, TurnError, turn},
+    audit::Event as Record,
+    cli::{exec::ExecError, exit::Exit},
+    policy::claims,
+    tools::{Gate, Live},
+    ui::{
+        line_editor::{LineEditor, Typed},
+        quiet::Quiet,
+        sanitize::{visible, visible_line},
+        session_screen::SessionScreen,
+        status::asks,
+        style::Tone,
+    },
+};
+
+/// The screen, which the loop, the questions and the turn share.
+pub(super) type Screen = Rc<RefCell<SessionScreen<io::Stdout>>>;
+
+/// How often the rows below are drawn anew while a turn runs.
+const TICK: Duration = Duration::from_millis(250);
+/// Lines of a diff or of a program's output that are shown.
+const SHOWN_LINES: usize = 400;
+
+/// What the terminal and others say by signals.
+#[derive(Debug)]
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Becomes ready when the session is to end.
+    pub(super) async fn end(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => libc::SIGTERM,
+            _ = self.hangup.recv() => libc::SIGHUP,
+        }
+    }
+}
+
+/// A session, and all that it talks through.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) session: Session,
+    pub(super) screen: Screen,
+    pub(super) output: UnboundedReceiver<Live>,
+    pub(super) editor: LineEditor,
+    pub(super) signals: Signals,
+}
+
+/// Shows the events of a turn on the shared screen.
+struct Shown(Screen);
+
+impl Observer for Shown {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.0.borrow_mut().event(event)
+    }
+}
+
+/// Whether the session goes on.
+enum Next {
+    Goes,
+    Ends(Exit),
+}
+
+impl Talk {
+    /// Runs it to its end.
+    pub(super) async fn run(mut self) -> Result<Exit, ExecError> {
+        self.greet().map_err(shown)?;
+        let ended = loop {
+            match self.step().await {
+                Ok(Next::Goes) => {}
+                Ok(Next::Ends(exit)) => break Ok(exit),
+                Err(error) => break Err(error),
+            }
+        };
+        // A log that is gone is what ended it, or will be found by whoever reads it.
+        let closed = self.session.gate().log().append(Record::SessionEnd);
+        match (ended, closed) {
+            (Ok(_), Err(error)) => Err(TurnError::from(error).into()),
+            (ended, _) => ended,
+        }
+    }
+
+    async fn step(&mut self) -> Result<Next, ExecError> {
+        let running = self.session.gate().background_list().iter().filter(|program| program.ended.is_none()).count();
+        {
+            let mut screen = self.screen.borrow_mut();
+            screen.status().background = running;
+            screen.status().ask = self.session.gate().ask_mode();
+            screen.say(Tone::Plain, "\n").and_then(|()| screen.say_status()).map_err(shown)?;
+        }
+        let typed = loop {
+            tokio::select! {
+                typed = self.editor.read("› ") => break typed,
+                number = self.signals.end() => return Ok(Next::Ends(Exit::Signal(number))),
+            }
+        };
+        let text = match typed {
+            Typed::Text(text) => text,
+            Typed::Interrupted => {
+                self.say(Tone::Faint, "Ctrl-D, or /quit, ends the session.")?;
+                return Ok(Next::Goes);
+            }
+            Typed::End => return Ok(Next::Ends(Exit::Success)),
+            Typed::Failed(why) => return Err(TurnError::Output(io::Error::other(why)).into()),
+        };
+        // A backslash only said that the line goes on.
+        let text = text.replace("\\\n", "\n");
+        match text.trim() {
+            "" => Ok(Next::Goes),
+            line if line.starts_with('/') => self.obey(line).await,
+            _ => self.turn(&text).await,
+        }
+    }
+
+    fn greet(&mut self) -> io::Result<()> {
+        let Event::SessionStarted { model, endpoint, workspace, policy, fingerprint, .. } = self.session.started() else { return Ok(()) };
+        let short: String = fingerprint.chars().take(12).collect();
+        let mut screen = self.screen.borrow_mut();
+        screen.say(Tone::Strong, &format!("portcullis {}", env!("CARGO_PKG_VERSION")))?;
+        screen.say(Tone::Faint, &format!("model      {} at {}", visible_line(&model), visible_line(&endpoint)))?;
+        screen.say(Tone::Faint, &format!("workspace  {}", visible_line(&workspace)))?;
+        screen.say(Tone::Faint, &format!("policy     {} ({short})", visible_line(&policy)))?;
+        let grants = self.session.gate().grants().len();
+        if grants > 0 {
+            screen.say(Tone::Faint, &format!("grants     {grants} of yours hold here; /grants lists them"))?;
+        }
+        screen.say(Tone::Faint, "Type a task. /help lists commands, @ completes files, Ctrl-J begins another line, Ctrl-C interrupts, Ctrl-D ends.")
+    }
+
+    fn say(&self, tone: Tone, text: &str) -> Result<(), ExecError> {
+        self.screen.borrow_mut().say(tone, text).map_err(shown)
+    }
+
+    /// One turn, which the person can interrupt.
+    async fn turn(&mut self, prompt: &str) -> Result<Next, ExecError> {
+        let interrupt = Interrupt::default();
+        let mut observer = Shown(Rc::clone(&self.screen));
+        let quiet = Quiet::begin().map_err(shown)?;
+        self.screen.borrow_mut().begin().map_err(shown)?;
+        let mut end = None;
+        let ended = {
+            let Self { session, output, signals, screen, .. } = self;
+            let turn = turn::run(session, prompt, &interrupt, &mut observer);
+            tokio::pin!(turn);
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                tokio::select! {
+                    ended = &mut turn => break ended,
+                    _ = signals.interrupt.recv() => interrupt.fire(),
+                    _ = signals.terminate.recv() => { end = Some(libc::SIGTERM); interrupt.fire(); }
+                    _ = signals.hangup.recv() => { end = Some(libc::SIGHUP); interrupt.fire(); }
+                    Some((_, text)) = output.recv() => screen.borrow_mut().live(&text).map_err(shown)?,
+                    _ = ticks.tick() => screen.borrow_mut().refresh().map_err(shown)?,
+                }
+            }
+        };
+        // What is left of a program's output was in its result.
+        while self.output.try_recv().is_ok() {}
+        self.screen.borrow_mut().end().map_err(shown)?;
+        drop(quiet);
+        let goes_on = self.conclude(ended);
+        match end {
+            Some(number) => Ok(Next::Ends(Exit::Signal(number))),
+            None => goes_on,
+        }
+    }
+
+    fn conclude(&mut self, ended: Result<turn::TurnSummary, TurnError>) -> Result<Next, ExecError> {
+        let error = match ended {
+            Ok(_) => return Ok(Next::Goes),
+            Err(TurnError::Interrupted) => {
+                turn::record(&self.session, "interrupted").map_err(TurnError::from)?;
+                self.say(Tone::Caution, "Interrupted. The session goes on.")?;
+                return Ok(Next::Goes);
+            }
+            Err(error) => error,
+        };
+        turn::record(&self.session, "failed").map_err(TurnError::from)?;
+        match error {
+            // The endpoint may be back for the next turn.
+            TurnError::Model(_) | TurnError::Incomplete { .. } | TurnError::Cut { .. } => {
+                self.say(Tone::Bad, &visible(&error.to_string()))?;
+                Ok(Next::Goes)
+            }
+            error => Err(error.into()),
+        }
+    }
+
+    async fn obey(&mut self, line: &str) -> Result<Next, ExecError> {
+        let command = match command::parse(line) {
+            Ok(command) => command,
+            Err(error) => {
+                self.say(Tone::Caution, &visible(&error))?;
+                return Ok(Next::Goes);
+            }
+        };
+        match command {
+            Command::Quit => return Ok(Next::Ends(Exit::Success)),
+            Command::Help => {
+                for (name, what) in command::ALL {
+                    self.say(Tone::Plain, &format!("{name:<12} {what}"))?;
+                }
+            }
+            Command::Policy => self.say(Tone::Plain, &visible(&policy_text(self.session.gate())))?,
+            Command::Ask(None) => self.say(Tone::Plain, &format!("portcullis {}.", asks(self.session.gate().ask_mode())))?,
+            Command::Ask(Some(mode)) => match self.session.gate().set_ask_mode(mode) {
+                Ok(()) => self.say(Tone::Plain, &format!("From here on portcullis {}. The model is told.", asks(mode)))?,
+                Err(error) => self.say(Tone::Bad, &visible(&error))?,
+            },
+            Command::Diff => self.diff().await?,
+            Command::Grants => self.say(Tone::Plain, &visible(&grants_text(self.session.gate())))?,
+            Command::Revoke(id) => {
+                let found = self.session.gate().revoke(&id).map_err(TurnError::from)?;
+                let text = if found { "Taken back. The model is told." } else { "No grant that holds here has this id; /grants lists them." };
+                self.say(Tone::Plain, text)?;
+            }
+            Command::Background => self.say(Tone::Plain, &visible(&self.session.gate().background_text()))?,
+            Command::Output(number) => match self.session.gate().background_output(number) {
+                Some(text) => self.page(&text)?,
+                None => self.say(Tone::Caution, "Nothing in the background has this number.")?,
+            },
+            Command::Stop(number) => {
+                let stopped = self.session.gate().background_stop(number).await;
+                let text = if stopped { "Stopped, with all that it had started." } else { "Nothing that runs in the background has this number." };
+                self.say(Tone::Plain, text)?;
+            }
+            Command::Cost => {
+                let text = {
+                    let mut screen = self.screen.borrow_mut();
+                    let status = screen.status();
+                    let (input, cached, output) = status.tokens();
+                    let rate = status.hit_rate().map_or_else(String::new, |rate| format!(" ({rate} %)"));
+                    format!("{input} tokens in, {cached} of them from the provider's cache{rate}; {output} tokens out.")
+                };
+                self.say(Tone::Plain, &text)?;
+            }
+            Command::Log => self.say(Tone::Plain, &visible(&self.session.gate().log().path().display().to_string()))?,
+        }
+        Ok(Next::Goes)
+    }
+
+    /// What differs from the last commit, by the person's wish but in a sandbox: a repository's settings can name programs.
+    async fn diff(&mut self) -> Result<(), ExecError> {
+        const DIFF: &str = "git --no-pager diff --no-color --no-ext-diff --no-textconv HEAD && git ls-files --others --exclude-standard | sed 's/^/new: /'";
+        let outcome = self.session.gate().look("diff", DIFF).await.map_err(TurnError::from)?;
+        if outcome.trim().is_empty() {
+            return self.say(Tone::Plain, "Nothing differs from the last commit.");
+        }
+        self.page(&outcome)
+    }
+
+    /// Text of a program, coloured where it is a diff.
+    fn page(&self, text: &str) -> Result<(), ExecError> {
+        let lines: Vec<&str> = text.lines().collect();
+        for line in lines.iter().take(SHOWN_LINES) {
+            let tone = match line.as_bytes().first() {
+                Some(b'+') => Tone::Good,
+                Some(b'-') => Tone::Bad,
+                Some(b'@') => Tone::Accent,
+                _ => Tone::Plain,
+            };
+            self.say(tone, &visible_line(line))?;
+        }
+        if lines.len() > SHOWN_LINES {
+            self.say(Tone::Faint, &format!("… {} more lines", lines.len() - SHOWN_LINES))?;
+        }
+        Ok(())
+    }
+}
+
+fn policy_text(gate: &Gate) -> String {
+    let policy = gate.policy_in_force();
+    let mut text = format!("policy {} ({})\n", policy.name, policy.fingerprint());
+    for (role, file) in &policy.sources {
+        text.push_str(&format!("  {role}: {file}\n"));
+    }
+    for claim in claims(&policy) {
+        text.push_str(&format!("- {}\n", claim.text));
+    }
+    text
+}
+
+fn grants_text(gate: &Gate) -> String {
+    let grants = gate.grants();
+    if grants.is_empty() {
+        return "Nothing is granted beyond the policy.".to_owned();
+    }
+    let line = |grant: &crate::approval::Grant| format!("{}  {} ({})", grant.id, grant.permission.sentence(), grant.scope.words());
+    grants.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn shown(error: io::Error) -> ExecError {
+    TurnError::Output(error).into()
+}
