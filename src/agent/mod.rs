@@ -1,12 +1,15 @@
 //! The loop: assemble, infer, invoke, respond, until the model calls no more tools.
 
 pub mod event;
+pub mod history;
 pub mod interrupt;
 pub mod prefix;
+pub mod rollout;
 pub mod session;
 pub mod turn;
 
 pub use event::{Event, Observer};
+pub use history::History;
 pub use interrupt::Interrupt;
 pub use prefix::Prefix;
 pub use session::{Session, SessionError};

@@ -2,7 +2,8 @@
 
 use crate::{
     audit::{Event as Record, LogError},
-    model::{Client, Conversation, EncodedHead, Endpoint, ModelError},
+    model::{Client, EncodedHead, Endpoint, ModelError},
+    policy::render,
     sandbox::LaunchError,
     tools::{Gate, GateError},
     worker::{Reply, Request},
@@ -10,7 +11,9 @@ use crate::{
 
 use super::{
     event::Event,
+    history::History,
     prefix::{Prefix, instruction_candidates},
+    rollout::{Header, Reopened, Rollout, RolloutError},
     turn::TurnSummary,
 };
 
@@ -29,6 +32,9 @@ pub enum SessionError {
     /// The gate could not be set up.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// The session cannot be kept, or taken up again.
+    #[error(transparent)]
+    Rollout(#[from] RolloutError),
     /// An instruction file is there and cannot be read.
     #[error("an instruction file could not be read: {reason}")]
     Instructions {
@@ -44,15 +50,18 @@ pub struct Session {
     pub(super) client: Client,
     pub(super) gate: Gate,
     pub(super) head: EncodedHead,
-    pub(super) conversation: Conversation,
+    pub(super) history: History,
     pub(super) requests: u64,
+    /// Items of the session that it goes on with.
+    resumed: Option<usize>,
     /// What the turn has come to so far; it outlives a turn that was interrupted.
     pub(super) turn: TurnSummary,
 }
 
 impl Session {
-    /// Begins a session: proves that a sandbox can be made, by reading the instruction files in one, and assembles the prefix.
-    pub async fn begin(id: &str, endpoint: Endpoint, gate: Gate) -> Result<Self, SessionError> {
+    /// Begins a session: proves that a sandbox can be made, by reading the instruction files in one, and assembles the prefix. `id` names its log.
+    /// With a session that was kept, its conversation goes on where it ended.
+    pub async fn begin(id: &str, endpoint: Endpoint, gate: Gate, kept: Option<Reopened>) -> Result<Self, SessionError> {
         let started = Record::SessionStart {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uid: nix::unistd::getuid().as_raw(),
@@ -65,17 +74,24 @@ impl Session {
             model: endpoint.model.clone(),
         };
         gate.log().append(started)?;
-        let model = endpoint.model.clone();
-        let assembled = async { Ok((Client::new(endpoint)?, read_prefix(&gate).await?)) }.await;
-        let (client, prefix) = match assembled {
-            Ok(both) => both,
+        let assembled = async {
+            let (client, prefix) = (Client::new(endpoint)?, read_prefix(&gate).await?);
+            let resumed = kept.as_ref().map(|kept| kept.items.len());
+            let (head, history) = match kept {
+                None => fresh(id, &client, &gate, &prefix)?,
+                Some(kept) => go_on(kept, &client, &gate, &prefix)?,
+            };
+            Ok((client, head, history, resumed))
+        };
+        match assembled.await {
+            Ok((client, head, history, resumed)) => {
+                Ok(Self { id: id.to_owned(), client, gate, head, history, requests: 0, resumed, turn: TurnSummary::default() })
+            }
             Err(error) => {
                 gate.log().append(Record::SessionEnd)?;
-                return Err(error);
+                Err(error)
             }
-        };
-        let (head, conversation) = prefix.begin(&model, id);
-        Ok(Self { id: id.to_owned(), client, gate, head: head.encode(), conversation, requests: 0, turn: TurnSummary::default() })
+        }
     }
 
     /// How it presents itself.
@@ -91,10 +107,38 @@ impl Session {
         }
     }
 
+    /// How many items it began with, if it goes on with an earlier one.
+    pub fn resumed(&self) -> Option<usize> {
+        self.resumed
+    }
+
     /// The gate, for its log.
     pub fn gate(&self) -> &Gate {
         &self.gate
     }
+}
+
+fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<(EncodedHead, History), SessionError> {
+    let model = &client.endpoint().model;
+    let (head, conversation) = prefix.begin(model, id);
+    let header = Header::new(id, &gate.session().workspace, gate.cwd(), model, gate.policy().fingerprint());
+    let rollout = Rollout::create(&gate.session().state, &header)?;
+    Ok((head.encode(), History::begin(conversation, rollout)?))
+}
+
+/// What the model was told stays; what is otherwise by now is added.
+fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<(EncodedHead, History), SessionError> {
+    let Reopened { header, items, rollout } = kept;
+    gate.log().append(Record::Resumed { session: header.session.clone() })?;
+    let (head, _) = prefix.begin(&client.endpoint().model, &header.cache_key);
+    let mut history = History::resume(items, rollout)?;
+    if header.fingerprint != gate.policy().fingerprint() {
+        history.developer(&format!("From here on another policy is in force, in place of the one before:\n\n{}", render(gate.policy())))?;
+    }
+    if header.cwd != gate.cwd() {
+        history.developer(&format!("From here on the working directory is {}.", gate.cwd().display()))?;
+    }
+    Ok((head.encode(), history))
 }
 
 /// The prefix for a gate's policy and place, with the instruction files read in a sandbox.

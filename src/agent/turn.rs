@@ -7,12 +7,14 @@ use tokio::sync::mpsc;
 
 use super::{
     event::{Event, Observer},
+    history::History,
     interrupt::Interrupt,
+    rollout::RolloutError,
     session::Session,
 };
 use crate::{
     audit::{CallStatus, Event as Record, LogError},
-    model::{Conversation, End, Item, ItemKind, ModelError, Progress, Usage},
+    model::{End, Item, ItemKind, ModelError, Progress, Usage},
     tools::{Gate, GateError, Outcome},
 };
 
@@ -28,6 +30,9 @@ pub enum TurnError {
     /// A call could not be recorded or launched.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// The conversation could not be kept, so it was not sent.
+    #[error(transparent)]
+    Kept(#[from] RolloutError),
     /// What happened could not be shown.
     #[error("standard output could not be written: {0}")]
     Output(#[source] io::Error),
@@ -75,12 +80,12 @@ pub async fn run(
     interrupt: &Interrupt,
     observer: &mut dyn Observer,
 ) -> Result<TurnSummary, TurnError> {
-    session.conversation.push_user(prompt);
+    session.history.user(prompt)?;
     session.turn = TurnSummary::default();
     let mut cuts = 0;
     loop {
         for note in session.gate.take_notes() {
-            session.conversation.push_developer(&note);
+            session.history.developer(&note)?;
         }
         session.turn.requests += 1;
         let response = respond(session, interrupt, observer).await?;
@@ -93,7 +98,7 @@ pub async fn run(
                 observe(observer, Event::RequestRetried { attempt: cuts, of: CUTS, wait_ms: millis(wait), why })?;
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    () = interrupt.fired() => return Err(interrupted(&mut session.conversation)),
+                    () = interrupt.fired() => return Err(interrupted(&mut session.history)),
                 }
             }
             End::Incomplete { reason } if !calls => return Err(TurnError::Incomplete { reason }),
@@ -122,9 +127,8 @@ pub fn record(session: &Session, outcome: &str) -> Result<(), LogError> {
 /// What the model is told of a turn that was interrupted.
 const INTERRUPTED: &str = "The person interrupted the turn here. What was running was ended; what it had done until then is not undone.";
 
-fn interrupted(conversation: &mut Conversation) -> TurnError {
-    conversation.push_developer(INTERRUPTED);
-    TurnError::Interrupted
+fn interrupted(history: &mut History) -> TurnError {
+    history.developer(INTERRUPTED).map_or_else(TurnError::from, |()| TurnError::Interrupted)
 }
 
 /// One response, which the conversation already holds with the outputs of its calls.
@@ -137,7 +141,7 @@ struct Response {
 
 /// Sends the conversation and follows the answer. A call starts when its item is finished, while later ones still stream.
 async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<Response, TurnError> {
-    let body = session.conversation.body(&session.head);
+    let body = session.history.body(&session.head);
     session.requests += 1;
     observe(observer, Event::RequestSent { number: session.requests, bytes: body.len() })?;
     let (sender, mut progress) = mpsc::unbounded_channel();
@@ -145,16 +149,17 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     tokio::pin!(reply);
     let (mut items, mut answer, mut replied) = (Vec::new(), String::new(), None);
     let mut calls = Calls::new(&session.gate);
+    let history = &mut session.history;
     while !calls.stopped && (replied.is_none() || !calls.idle()) {
         tokio::select! {
             // Finished items before anything else, so that they are seen in order and none is left when the reply is.
             biased;
             () = interrupt.fired() => calls.stopped = true,
-            Some(what) = progress.recv() => take(what, &mut items, &mut calls, &mut answer, observer)?,
+            Some(what) = progress.recv() => take(what, history, &mut items, &mut calls, &mut answer, observer)?,
             Some((place, outcome)) = calls.running.next(), if !calls.running.is_empty() => calls.finish(place, outcome, observer)?,
             result = &mut reply, if replied.is_none() => {
                 while let Ok(what) = progress.try_recv() {
-                    take(what, &mut items, &mut calls, &mut answer, observer)?;
+                    take(what, history, &mut items, &mut calls, &mut answer, observer)?;
                 }
                 replied = Some(result);
             }
@@ -168,19 +173,13 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     let outputs = calls.outputs();
     let whole = matches!(&replied, Some(Ok(reply)) if !matches!(reply.end, End::Cut { .. }));
     if !whole {
-        // Endpoints refuse a conversation in which nothing follows on reasoning.
-        while items.last().is_some_and(|item| matches!(item.kind, ItemKind::Reasoning { .. })) {
-            items.pop();
-        }
-    }
-    for item in &items {
-        session.conversation.push_raw(&item.raw);
+        history.forget_reasoning(&items)?;
     }
     for (call, output) in &outputs {
-        session.conversation.push_output(call, output);
+        history.output(call, output)?;
     }
     if stopped {
-        return Err(interrupted(&mut session.conversation));
+        return Err(interrupted(history));
     }
     let Some(reply) = replied else { unreachable!("the loop above ends only with a reply, or stopped") };
     let reply = reply?;
@@ -192,6 +191,7 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
 
 fn take(
     what: Progress,
+    history: &mut History,
     items: &mut Vec<Item>,
     calls: &mut Calls<'_>,
     answer: &mut String,
@@ -221,6 +221,7 @@ fn take(
                     Some(Event::Warning { text: format!("an item of unknown type {type_name} was passed on as it is") })
                 }
             };
+            history.item(&item)?;
             items.push(item);
             if let Some(event) = event {
                 observe(observer, event)?;

@@ -56,6 +56,11 @@ pub enum Event {
         /// The model's name.
         model: String,
     },
+    /// The session goes on with the conversation of an earlier one.
+    Resumed {
+        /// The one whose conversation it is, a UUID of version 7.
+        session: String,
+    },
     /// A call is about to run, or was refused. Written before anything starts.
     CallIntent {
         /// The call's id, as the model gave it.

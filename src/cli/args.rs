@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{chat::Chat, exec::Task, exit::TABLE};
+use super::{
+    chat::{Chat, Kept, Which},
+    exec::Task,
+    exit::TABLE,
+};
 use crate::policy::Ask;
 
 /// A coding agent in which nothing the model asks for runs in the agent's own process.
@@ -35,6 +39,40 @@ pub(super) struct ChatArguments {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ResumeArguments {
+    /// The session's id [default: you choose from a list].
+    #[arg(value_name = "SESSION")]
+    session: Option<String>,
+    /// The one that was worked in last.
+    #[arg(long, conflicts_with = "session")]
+    last: bool,
+    /// Print the list instead.
+    #[arg(long, conflicts_with_all = ["session", "last"])]
+    pub(super) list: bool,
+    #[command(flatten)]
+    chat: ChatArguments,
+}
+
+impl ResumeArguments {
+    /// What is begun, as a fork or not.
+    pub(super) fn chat(self, fork: bool) -> Chat {
+        let which = match (self.session, self.last) {
+            (Some(session), _) => Which::Session(session),
+            (None, true) => Which::Last,
+            (None, false) => Which::Chosen,
+        };
+        Chat { kept: Some(Kept { which, fork }), ..self.chat.into() }
+    }
+}
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  portcullis resume
+  portcullis resume --last
+  portcullis fork 01a21a81-0a44-73a2-ac60-a208193e0e81
+  portcullis resume --list";
+
+#[derive(Debug, Args)]
 struct Provider {
     /// The base URL of an endpoint that speaks the Responses API.
     #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
@@ -57,6 +95,7 @@ impl From<ChatArguments> for Chat {
             model: provider.model,
             key_variable: provider.key_env,
             ask: ask.map(Ask::from),
+            kept: None,
         }
     }
 }
@@ -76,6 +115,12 @@ pub(super) enum Command {
     /// Work on one task, from the prompt to the answer, without questions.
     #[command(after_help = EXEC_EXAMPLES)]
     Exec(ExecArguments),
+    /// Go on with an earlier session of this workspace.
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(ResumeArguments),
+    /// Begin a session that shares everything so far with an earlier one, and leave that one as it is.
+    #[command(after_help = RESUME_EXAMPLES)]
+    Fork(ResumeArguments),
     /// Say what this machine can enforce, and what that means for each preset.
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor {

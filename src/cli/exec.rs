@@ -108,7 +108,7 @@ impl ExecError {
             }
             Self::Resolve(error) => error.exit(),
             Self::Session(SessionError::Model(_)) | Self::Turn(TurnError::Model(_) | TurnError::Cut { .. }) => Exit::Provider,
-            Self::Session(SessionError::Log(_)) | Self::Turn(TurnError::Output(_)) => Exit::Output,
+            Self::Session(SessionError::Log(_) | SessionError::Rollout(_)) | Self::Turn(TurnError::Output(_) | TurnError::Kept(_)) => Exit::Output,
             Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
             Self::Session(SessionError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => gate(error),
             Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted) => Exit::Failure,
@@ -180,7 +180,7 @@ pub(super) fn drive(
         let stop = stop_signal().map_err(ExecError::Runtime)?;
         tokio::pin!(stop);
         let mut session = tokio::select! {
-            session = Session::begin(id, endpoint, gate) => session?,
+            session = Session::begin(id, endpoint, gate, None) => session?,
             signal = &mut stop => return Ok((Exit::Signal(signal), None)),
         };
         observer.event(&session.started()).map_err(TurnError::Output)?;

@@ -44,6 +44,9 @@ fn run(arguments: Arguments) -> Exit {
     let Some(command) = arguments.command else { return chat::run(&arguments.chat.into()) };
     match command {
         Command::Exec(exec) => exec::run(&exec.into()),
+        Command::Resume(arguments) | Command::Fork(arguments) if arguments.list => chat::list(&arguments.chat(false)),
+        Command::Resume(arguments) => chat::run(&arguments.chat(false)),
+        Command::Fork(arguments) => chat::run(&arguments.chat(true)),
         Command::Doctor { json } => doctor::run(json),
         Command::Policy(command) => policy::run(&command),
         Command::Sandbox { common, command } => sandbox::run(common.workspace.as_deref(), common.policy.as_deref(), &command),

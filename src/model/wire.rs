@@ -129,7 +129,8 @@ impl Head {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conversation {
     encoded: Vec<u8>,
-    count: usize,
+    /// Where each item begins.
+    starts: Vec<usize>,
 }
 
 #[derive(Serialize)]
@@ -158,10 +159,36 @@ impl Conversation {
         Self::default()
     }
 
-    /// Appends an item exactly as the model sent it.
+    /// Appends an item exactly as the model sent it, but for line feeds between its parts, which become blanks.
     pub fn push_raw(&mut self, item: &RawValue) {
         self.separate();
-        self.encoded.extend_from_slice(item.get().as_bytes());
+        // Within its strings there can be none, so nothing but white space changes; and an item is one line wherever it is kept.
+        self.encoded.extend(item.get().bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+    }
+
+    /// The last item.
+    pub fn last(&self) -> Option<&RawValue> {
+        self.item(self.starts.len().checked_sub(1)?)
+    }
+
+    /// All items in order.
+    pub fn items(&self) -> impl Iterator<Item = &RawValue> {
+        (0..self.starts.len()).filter_map(|place| self.item(place))
+    }
+
+    fn item(&self, place: usize) -> Option<&RawValue> {
+        let end = self.starts.get(place + 1).map_or(self.encoded.len(), |next| next - 1);
+        serde_json::from_slice(self.encoded.get(*self.starts.get(place)?..end)?).ok()
+    }
+
+    /// Takes back the last items. Only for items that were never sent.
+    pub fn take_back(&mut self, count: usize) {
+        let kept = self.starts.len().saturating_sub(count);
+        if let Some(start) = self.starts.get(kept).copied() {
+            // Without the comma before it.
+            self.encoded.truncate(start.saturating_sub(1));
+            self.starts.truncate(kept);
+        }
     }
 
     /// Appends what the person said.
@@ -182,12 +209,12 @@ impl Conversation {
 
     /// How many items there are.
     pub fn len(&self) -> usize {
-        self.count
+        self.starts.len()
     }
 
     /// Whether nothing was said yet.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.starts.is_empty()
     }
 
     /// The items as sent, separated by commas. A position taken from its length before an append marks where the new item's
@@ -212,10 +239,10 @@ impl Conversation {
     }
 
     fn separate(&mut self) {
-        if self.count > 0 {
+        if !self.starts.is_empty() {
             self.encoded.push(b',');
         }
-        self.count += 1;
+        self.starts.push(self.encoded.len());
     }
 }
 

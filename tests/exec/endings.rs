@@ -148,13 +148,13 @@ fn a_call_that_cannot_be_recorded_does_not_run() {
         return skip(NAME, "no mount namespace can be made here");
     }
     let world = World::new();
-    fs::create_dir(world.path("state")).unwrap();
+    fs::create_dir_all(world.path("state/log")).unwrap();
     let padding = "x".repeat(90 * 1024);
     let model = start([one(shell("touch first")), one(shell(&format!("touch second # {padding}"))), Turn::message("done")]);
     // The log is copied out because it goes with the namespace.
     let script = format!(
-        "mount -t tmpfs -o size=64k none '{state}' || exit 77; \"$0\" \"$@\"; code=$?; cp -r '{state}/log' '{kept}' || exit 78; exit $code",
-        state = world.path("state").display(),
+        "mount -t tmpfs -o size=64k none '{log}' || exit 77; \"$0\" \"$@\"; code=$?; cp -r '{log}' '{kept}' || exit 78; exit $code",
+        log = world.path("state/log").display(),
         kept = world.path("kept").display()
     );
     let mut command = world.program("unshare");

@@ -27,12 +27,14 @@ pub(super) enum Command {
     Cost,
     /// Where the log is.
     Log,
+    /// Goes on with another session.
+    Resume,
     /// Ends the session.
     Quit,
 }
 
 /// Each command as it is typed, with what it is for.
-pub(super) const ALL: [(&str, &str); 12] = [
+pub(super) const ALL: [(&str, &str); 13] = [
     ("/ask", "when you are asked; /ask always|when-needed|never changes it"),
     ("/background", "programs that go on in the background"),
     ("/cost", "tokens so far, and how many came from the provider's cache"),
@@ -43,6 +45,7 @@ pub(super) const ALL: [(&str, &str); 12] = [
     ("/output", "the last output of a program in the background: /output 1"),
     ("/policy", "what the model's calls may do"),
     ("/quit", "end the session; so does Ctrl-D"),
+    ("/resume", "leave this session, and go on with an earlier one"),
     ("/revoke", "take a grant back: /revoke 1a2b3c4d"),
     ("/stop", "end a program in the background: /stop 1"),
 ];
@@ -76,6 +79,7 @@ pub(super) fn parse(line: &str) -> Result<Command, String> {
         ("/grants", None) => Ok(Command::Grants),
         ("/help", None) => Ok(Command::Help),
         ("/log", None) => Ok(Command::Log),
+        ("/resume", None) => Ok(Command::Resume),
         ("/policy", None) => Ok(Command::Policy),
         ("/quit" | "/exit", None) => Ok(Command::Quit),
         _ => {

@@ -2,13 +2,16 @@
 
 mod command;
 mod curtain;
+mod kept;
 mod talk;
 mod trust;
 
 use std::{
     cell::RefCell,
     io::{self, IsTerminal},
+    os::unix::process::CommandExt,
     path::PathBuf,
+    process::Command,
     rc::Rc,
 };
 
@@ -16,7 +19,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use self::{
     curtain::ScreenCurtain,
-    talk::{Screen, Signals, Talk},
+    talk::{Ended, Screen, Signals, Talk},
 };
 use super::{
     exec::ExecError,
@@ -37,7 +40,7 @@ use crate::{
         asker::TerminalAsker,
         line_editor::LineEditor,
         session_screen::SessionScreen,
-        status::Status,
+        status::{self, Status},
         style::Paint,
         terminal,
     },
@@ -52,6 +55,26 @@ pub(super) struct Chat {
     pub(super) model: String,
     pub(super) key_variable: String,
     pub(super) ask: Option<Ask>,
+    pub(super) kept: Option<Kept>,
+}
+
+/// The earlier session that is gone on with.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) which: Which,
+    /// Whether it stays as it is, and another one begins with what it holds.
+    pub(super) fork: bool,
+}
+
+/// Which one.
+#[derive(Debug)]
+pub(super) enum Which {
+    /// This one.
+    Session(String),
+    /// The one that was worked in last.
+    Last,
+    /// The one that the person chooses from a list.
+    Chosen,
 }
 
 /// Why a session did not begin, or broke.
@@ -117,6 +140,13 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
     let state = resolve::make_state(&folders.state)?;
     let trusted = trust::ask(&workspace, &cwd, &state)?;
 
+    let kept = match &chat.kept {
+        None => None,
+        Some(kept) => match kept::find(kept, &state, &workspace)? {
+            Some(kept) => Some(kept),
+            None => return Ok(Exit::Success),
+        },
+    };
     let resolved = resolve::resolve(chat.workspace.as_deref(), chat.policy.as_deref(), &folders)?;
     // Before the event loop and its threads: the launcher must start small.
     let launcher = Launcher::start().map_err(ExecError::from)?;
@@ -144,14 +174,50 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
     let exit = runtime.block_on(async {
         let mut signals = Signals::new().map_err(ExecError::Runtime)?;
         let session = tokio::select! {
-            session = Session::begin(&id, endpoint, gate) => session?,
-            number = signals.end() => return Ok(Exit::Signal(number)),
+            session = Session::begin(&id, endpoint, gate, kept) => session?,
+            number = signals.end() => return Ok(Ended::Exit(Exit::Signal(number))),
         };
         trusted.still()?;
         Talk { session, screen, output, editor, signals }.run().await.map_err(ChatError::from)
     });
     terminal::restore();
-    exit
+    match exit? {
+        Ended::Exit(exit) => Ok(exit),
+        Ended::Resume => Err(again(chat)),
+    }
+}
+
+/// Becomes the same program with another session. Returns only with the reason why not.
+#[allow(clippy::disallowed_methods, reason = "the program itself, in its own place")]
+fn again(chat: &Chat) -> ChatError {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("portcullis").arg("resume");
+    let mut option = |name: &str, value: &str| drop(command.arg(name).arg(value));
+    option("--provider-url", &chat.provider_url);
+    option("--model", &chat.model);
+    option("--key-env", &chat.key_variable);
+    if let Some(policy) = &chat.policy {
+        option("--policy", policy);
+    }
+    if let Some(ask) = chat.ask {
+        option("--ask", status::mode(ask));
+    }
+    if let Some(workspace) = &chat.workspace {
+        command.arg("--workspace").arg(workspace);
+    }
+    ChatError::Terminal(command.exec())
+}
+
+/// Prints the sessions of a workspace.
+pub(super) fn list(chat: &Chat) -> Exit {
+    let folders = Folders::from_environment();
+    match resolve::find_workspace(chat.workspace.as_deref(), &folders.home) {
+        Ok((workspace, _)) => super::output::print(&kept::table(&folders.state, &workspace)).err().unwrap_or(Exit::Success),
+        Err(error) => {
+            report(&error);
+            error.exit()
+        }
+    }
 }
 
 fn endpoint(chat: &Chat, folders: &Folders) -> Result<(Endpoint, Option<String>), ExecError> {

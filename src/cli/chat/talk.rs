@@ -78,20 +78,29 @@ impl Observer for Shown {
     }
 }
 
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With this code.
+    Exit(Exit),
+    /// For another one.
+    Resume,
+}
+
 /// Whether the session goes on.
 enum Next {
     Goes,
-    Ends(Exit),
+    Ends(Ended),
 }
 
 impl Talk {
     /// Runs it to its end.
-    pub(super) async fn run(mut self) -> Result<Exit, ExecError> {
+    pub(super) async fn run(mut self) -> Result<Ended, ExecError> {
         self.greet().map_err(shown)?;
         let ended = loop {
             match self.step().await {
                 Ok(Next::Goes) => {}
-                Ok(Next::Ends(exit)) => break Ok(exit),
+                Ok(Next::Ends(ended)) => break Ok(ended),
                 Err(error) => break Err(error),
             }
         };
@@ -114,7 +123,7 @@ impl Talk {
         let typed = loop {
             tokio::select! {
                 typed = self.editor.read("› ") => break typed,
-                number = self.signals.end() => return Ok(Next::Ends(Exit::Signal(number))),
+                number = self.signals.end() => return Ok(Next::Ends(Ended::Exit(Exit::Signal(number)))),
             }
         };
         let text = match typed {
@@ -123,7 +132,7 @@ impl Talk {
                 self.say(Tone::Faint, "Ctrl-D, or /quit, ends the session.")?;
                 return Ok(Next::Goes);
             }
-            Typed::End => return Ok(Next::Ends(Exit::Success)),
+            Typed::End => return Ok(Next::Ends(Ended::Exit(Exit::Success))),
             Typed::Failed(why) => return Err(TurnError::Output(io::Error::other(why)).into()),
         };
         // A backslash only said that the line goes on.
@@ -143,6 +152,9 @@ impl Talk {
         screen.say(Tone::Faint, &format!("model      {} at {}", visible_line(&model), visible_line(&endpoint)))?;
         screen.say(Tone::Faint, &format!("workspace  {}", visible_line(&workspace)))?;
         screen.say(Tone::Faint, &format!("policy     {} ({short})", visible_line(&policy)))?;
+        if let Some(count) = self.session.resumed() {
+            screen.say(Tone::Faint, &format!("session    an earlier one goes on, of {count} items"))?;
+        }
         let grants = self.session.gate().grants().len();
         if grants > 0 {
             screen.say(Tone::Faint, &format!("grants     {grants} of yours hold here; /grants lists them"))?;
@@ -184,7 +196,7 @@ impl Talk {
         drop(quiet);
         let goes_on = self.conclude(ended);
         match end {
-            Some(number) => Ok(Next::Ends(Exit::Signal(number))),
+            Some(number) => Ok(Next::Ends(Ended::Exit(Exit::Signal(number)))),
             None => goes_on,
         }
     }
@@ -219,7 +231,8 @@ impl Talk {
             }
         };
         match command {
-            Command::Quit => return Ok(Next::Ends(Exit::Success)),
+            Command::Resume => return Ok(Next::Ends(Ended::Resume)),
+            Command::Quit => return Ok(Next::Ends(Ended::Exit(Exit::Success))),
             Command::Help => {
                 for (name, what) in command::ALL {
                     self.say(Tone::Plain, &format!("{name:<12} {what}"))?;
