@@ -12,10 +12,13 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
 
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    unistd::Pid,
+};
 
 /// What a call that splits the process returned, and to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +214,7 @@ pub fn reset_signals() {
         // SAFETY: SIG_DFL is no code of ours; refusals (SIGKILL, SIGSTOP, libc's own) do no harm and are ignored.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+    let _ = SigSet::empty().thread_set_mask();
 }
 
 /// Makes the terminal behind `fd` the controlling terminal of this session (`TIOCSCTTY`, ioctl_tty(2)).
@@ -231,6 +234,50 @@ pub fn terminal_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC)
     }))?;
     own(RawFd::try_from(fd).unwrap_or(-1))
+}
+
+/// What a crash gives back: a terminal, the settings that it had, and what is written to it last.
+struct Farewell {
+    terminal: libc::c_int,
+    settings: libc::termios,
+    words: fn() -> &'static [u8],
+}
+
+static FAREWELL: AtomicPtr<Farewell> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Has a terminal given back as it is now when this process crashes: its settings are restored and `words` written to it, then the signal does what it
+/// does anyway. For signals that mean a crash, and SIGQUIT. `words` is called by the handler, and may do nothing but read atomics.
+pub fn restore_terminal_on_crash(
+    terminal: OwnedFd,
+    settings: &nix::sys::termios::Termios,
+    words: fn() -> &'static [u8],
+) -> io::Result<()> {
+    use std::os::fd::IntoRawFd;
+    let farewell = Box::new(Farewell { terminal: terminal.into_raw_fd(), settings: settings.clone().into(), words });
+    // Never freed: a handler may be reading it at any time.
+    FAREWELL.store(Box::into_raw(farewell), Ordering::Release);
+    let flags = SaFlags::SA_ONSTACK | SaFlags::SA_RESETHAND | SaFlags::SA_NODEFER;
+    let action = SigAction::new(SigHandler::Handler(give_back), flags, SigSet::empty());
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGABRT, Signal::SIGILL, Signal::SIGFPE, Signal::SIGQUIT] {
+        // SAFETY: the handler calls only functions that are async-signal-safe (signal-safety(7)): tcsetattr, write and raise.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+extern "C" fn give_back(signal: libc::c_int) {
+    let farewell = FAREWELL.load(Ordering::Acquire);
+    // SAFETY: the pointer is null or was stored once from a box that is never freed, and what it points to never changes. The descriptor is
+    // never closed, the settings and words are valid for as long as the process lives. The handler was reset by SA_RESETHAND, so that raise
+    // does what the signal does by default.
+    unsafe {
+        if let Some(farewell) = farewell.as_ref() {
+            libc::tcsetattr(farewell.terminal, libc::TCSANOW, &raw const farewell.settings);
+            let words = (farewell.words)();
+            libc::write(farewell.terminal, words.as_ptr().cast(), words.len());
+        }
+        libc::raise(signal);
+    }
 }
 
 /// The size of a terminal in rows and columns (`TIOCGWINSZ`).

@@ -1,17 +1,23 @@
 //! What a person sees on a terminal: colours, tables, and hostile text made harmless.
 
 pub mod asker;
+pub mod choice;
 pub mod columns;
+pub mod field;
 pub mod footer;
+pub mod keys;
 pub mod line_editor;
+pub mod question_view;
 pub mod quiet;
 pub mod sanitize;
+pub mod scroller;
 pub mod session_screen;
 pub mod status;
 pub mod screen;
 pub mod style;
 pub mod table;
 pub mod terminal;
+pub mod view;
 
 use std::{io, os::fd::AsFd};
 

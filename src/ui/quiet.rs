@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{InputFlags, LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 /// Shows what is typed again when it is dropped.
 #[derive(Debug)]
@@ -23,8 +23,10 @@ impl Quiet {
         let terminal = io::stdin().as_fd().try_clone_to_owned()?;
         let before = tcgetattr(&terminal)?;
         let mut quiet = before.clone();
-        quiet.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL);
+        quiet.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL | LocalFlags::ICANON);
         quiet.local_flags.insert(LocalFlags::ISIG);
+        // What is typed ahead for the next prompt arrives there as it was typed.
+        quiet.input_flags.remove(InputFlags::ICRNL);
         tcsetattr(&terminal, SetArg::TCSANOW, &quiet)?;
         Ok(Self { terminal, before })
     }

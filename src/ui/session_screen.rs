@@ -72,6 +72,12 @@ impl<W: Write> SessionScreen<W> {
         self.screen.out().flush()
     }
 
+    /// A line that is not folded, so that it can be copied.
+    pub fn say_whole(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.screen.out(), "{line}")?;
+        self.screen.out().flush()
+    }
+
     /// The status line as a line of its own, for when nothing runs.
     pub fn say_status(&mut self) -> io::Result<()> {
         let line = self.status.line((self.width)().saturating_sub(1), None, "");

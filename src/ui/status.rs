@@ -44,29 +44,28 @@ impl Status {
         (self.cached.min(self.input) * 100).checked_div(self.input)
     }
 
-    /// The line, in at most so many columns. On a narrow screen the last parts go first.
+    /// The line, in at most so many columns. On a narrow screen the parts that find no room are left out, the last ones first.
     pub fn line(&self, width: usize, elapsed: Option<Duration>, doing: &str) -> String {
         let mut parts = Vec::new();
         if let Some(elapsed) = elapsed {
-            parts.push(format!("{doing} · {} s · Ctrl-C interrupts", elapsed.as_secs()));
+            parts.push(format!("{doing} · {} s", elapsed.as_secs()));
         }
         parts.push(super::sanitize::visible_line(&self.policy));
         parts.push(network(self.network).to_owned());
-        parts.push(asks(self.ask).to_owned());
-        if self.input > 0 {
-            let rate = self.hit_rate().unwrap_or(0);
-            parts.push(format!("{} tokens in, {rate} % cached, {} out", short(self.input), short(self.output)));
-        }
         if self.background > 0 {
             parts.push(format!("{} in the background", self.background));
         }
+        if self.input > 0 {
+            let rate = self.hit_rate().unwrap_or(0);
+            parts.push(format!("{} in, {rate} % cached, {} out", short(self.input), short(self.output)));
+        }
+        parts.push(asks(self.ask).to_owned());
         let mut line = parts.remove(0);
         for part in parts {
-            if columns(&line) + 3 + columns(&part) > width {
-                break;
+            if columns(&line) + 3 + columns(&part) <= width {
+                line.push_str(" · ");
+                line.push_str(&part);
             }
-            line.push_str(" · ");
-            line.push_str(&part);
         }
         fit(&line, width)
     }
@@ -76,7 +75,7 @@ impl Status {
 pub const fn network(mode: NetworkMode) -> &'static str {
     match mode {
         NetworkMode::None => "no network",
-        NetworkMode::Loopback => "private loopback",
+        NetworkMode::Loopback => "loopback",
         NetworkMode::Allowlist => "listed hosts",
         NetworkMode::Open => "open network",
     }
@@ -119,10 +118,9 @@ mod tests {
         let mut status = Status { policy: "workspace-write".to_owned(), ..Status::default() };
         status.count(12_345, 9_876, 950);
         let wide = status.line(200, Some(Duration::from_secs(7)), "thinking");
-        assert_eq!(
-            wide,
-            "thinking · 7 s · Ctrl-C interrupts · workspace-write · no network · asks when needed · 12.3k tokens in, 80 % cached, 950 out"
-        );
+        assert_eq!(wide, "thinking · 7 s · workspace-write · no network · 12.3k in, 80 % cached, 950 out · asks when needed");
+        let narrow = status.line(79, Some(Duration::from_secs(12)), "thinking");
+        assert_eq!(narrow, "thinking · 12 s · workspace-write · no network · 12.3k in, 80 % cached, 950 out");
         for width in 0..130 {
             assert!(columns(&status.line(width, None, "")) <= width);
         }

@@ -20,21 +20,20 @@ fn several_lines_a_paste_history_and_files_can_be_typed() {
     session.text("one");
     session.keys(&["C-j"]);
     session.line("two");
-    session.wait("Answer 0.");
-    session.wait("›");
+    session.turn("Answer 0.");
     assert_eq!(last_text(&session.requests()[0].body), "one\ntwo");
     // A paste is text, whatever stands in it.
     session.paste("pasted\nin lines\n");
     session.wait("in lines");
     session.keys(&["Enter"]);
-    session.wait("Answer 1.");
+    session.turn("Answer 1.");
     assert_eq!(last_text(&session.requests()[1].body).trim_end(), "pasted\nin lines");
     session.host.write("src/unmistakable.rs", "");
     session.text("look at @src/unm");
     session.keys(&["Tab"]);
     session.wait("@src/unmistakable.rs");
     session.keys(&["Enter"]);
-    session.wait("Answer 2.");
+    session.turn("Answer 2.");
     assert_eq!(last_text(&session.requests()[2].body).trim_end(), "look at @src/unmistakable.rs");
     session.keys(&["Up"]);
     session.wait("› look at @src/unmistakable.rs");
@@ -56,7 +55,7 @@ fn what_runs_in_the_background_can_be_listed_read_and_stopped() {
     let turns = [Turn::call("shell", &command.to_string()), Turn::message("It runs."), Turn::message("Still here.")];
     let Some(session) = Setting::new().begin("what_runs_in_the_background", turns) else { return };
     session.line("start it");
-    session.wait("It runs.");
+    session.turn("It runs.");
     session.wait("1 in the background");
     assert!(eventually(|| processes_with(&mark) > 0));
     session.line("/background");
@@ -64,7 +63,7 @@ fn what_runs_in_the_background_can_be_listed_read_and_stopped() {
     session.line("/output 1");
     session.wait_until("its output", |screen| screen.lines().any(|line| line == "from the background"));
     session.line("and the turn?");
-    session.wait("Still here.");
+    session.turn("Still here.");
     assert!(processes_with(&mark) > 0);
     session.line("/stop 1");
     session.wait("Stopped, with all that it had started.");
@@ -77,10 +76,10 @@ fn what_runs_in_the_background_can_be_listed_read_and_stopped() {
 #[test]
 fn what_runs_in_the_background_ends_with_the_session() {
     let mark = format!("86402.{}", std::process::id());
-    let command = json!({"command": format!("setsid sleep {mark}"), "background": true});
+    let command = json!({"command": format!("setsid sleep {mark} & wait"), "background": true});
     let Some(session) = Setting::new().begin("background_ends", [Turn::call("shell", &command.to_string()), Turn::message("It runs.")]) else { return };
     session.line("start it");
-    session.wait("It runs.");
+    session.turn("It runs.");
     assert!(eventually(|| processes_with(&mark) > 0));
     session.keys(&["C-d"]);
     assert_eq!(session.ended(), 0);
@@ -92,7 +91,7 @@ fn the_commands_say_what_they_are_asked() {
     let turns = [shell("echo changed >> file; echo new > added"), Turn::message("Changed.")];
     let Some(session) = Setting::new().begin("the_commands_say", turns) else { return };
     session.line("change something");
-    session.wait("Changed.");
+    session.turn("Changed.");
     session.line("/diff");
     let screen = session.wait("new: added");
     assert!(screen.contains("+changed"), "{screen}");
@@ -103,7 +102,7 @@ fn the_commands_say_what_they_are_asked() {
     session.line("/grants");
     session.wait("Nothing is granted beyond the policy.");
     session.line("/log");
-    session.wait(".jsonl");
+    session.wait_until("the log", |_| session.all().contains(".jsonl"));
     session.line("/halp");
     session.wait("did you mean /help?");
     session.line("/help");
@@ -134,11 +133,11 @@ fn another_mode_is_told_to_the_model_and_never_laxer_than_the_policy() {
     let turns = [Turn::message("One."), Turn::message("Two.")];
     let Some(session) = Setting::new().begin("another_mode", turns) else { return };
     session.line("first");
-    session.wait("One.");
+    session.turn("One.");
     session.line("/ask never");
     session.wait("From here on portcullis asks never.");
     session.line("second");
-    session.wait("Two.");
+    session.turn("Two.");
     let bodies: Vec<String> = session.requests().iter().map(|request| String::from_utf8(request.body.clone()).unwrap()).collect();
     assert!(bodies[1].contains("nobody is asked: what would ask is refused") && !bodies[0].contains("nobody is asked: what"));
     // Appended, not edited in.

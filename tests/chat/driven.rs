@@ -161,12 +161,6 @@ impl Driven {
         self.wait_until(&format!("{text:?} on the screen"), |screen| screen.contains(text))
     }
 
-    /// Waits until a text is gone.
-    #[track_caller]
-    pub fn gone(&self, text: &str) -> String {
-        self.wait_until(&format!("no {text:?} on the screen"), |screen| !screen.contains(text))
-    }
-
     #[track_caller]
     pub fn wait_until(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
@@ -178,6 +172,14 @@ impl Driven {
             assert!(Instant::now() < end, "{what} never came:\n{screen}");
             thread::sleep(Duration::from_millis(30));
         }
+    }
+
+    /// Waits until a turn has shown a text and is over.
+    #[track_caller]
+    pub fn turn(&self, text: &str) -> String {
+        self.wait_until(&format!("{text:?} and a prompt"), |screen| {
+            screen.contains(text) && screen.trim_end().lines().last().is_some_and(|last| last.trim_end() == "›")
+        })
     }
 
     /// Presses a key until it has an effect: a question takes no answer in its first moment.
@@ -203,7 +205,7 @@ impl Driven {
     pub fn ended(&self) -> i32 {
         let screen = self.wait(ENDED);
         let line = screen.lines().rev().find(|line| line.starts_with(ENDED)).unwrap().to_owned();
-        line.trim_start_matches(ENDED).trim().parse().unwrap()
+        line.trim_start_matches(ENDED).trim().parse().unwrap_or_else(|_| panic!("no code:\n{screen}"))
     }
 
     /// Whether the terminal has the settings that it had before the session.

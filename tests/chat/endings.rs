@@ -41,9 +41,9 @@ fn a_failing_endpoint_ends_the_turn_and_not_the_session() {
     let turns = [Turn::message("x").with_fault(Fault::status(400, "invalid_request_error", "no such model \u{1b}[2J")), Turn::message("Back again.")];
     let Some(session) = Setting::new().begin("a_failing_endpoint", turns) else { return };
     session.line("first");
-    session.wait("no such model");
+    session.turn("no such model");
     session.line("second");
-    session.wait("Back again.");
+    session.turn("Back again.");
     assert!(session.events("turn_end").iter().any(|record| record["outcome"] == "failed"));
 }
 

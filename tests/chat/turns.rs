@@ -27,20 +27,18 @@ fn text_and_output_are_shown_as_they_come_and_the_session_goes_on() {
     ];
     let Some(session) = Setting::new().begin("text_and_output_are_shown_as_they_come", turns) else { return };
     session.line("go on");
-    session.wait("I look.");
-    session.wait("›");
+    session.turn("I look.");
     session.line("run it");
     // While it runs: its output and its time.
     let screen = session.wait("first line");
     assert!(screen.contains("workspace-write"), "{screen}");
-    session.wait("Ctrl-C interrupts");
+    session.wait("shell 1 s · ");
     assert!(!session.screen().contains("That was it."));
     session.host.write("go", "");
-    session.wait("That was it.");
-    let screen = session.gone("Ctrl-C interrupts");
-    assert!(screen.contains("last line") && screen.contains("tokens in"), "{screen}");
+    let screen = session.turn("That was it.");
+    assert!(screen.contains("last line") && screen.contains("% cached"), "{screen}");
     session.line("and now?");
-    session.wait("And again.");
+    session.turn("And again.");
     assert_eq!(session.requests().len(), 4);
     // Every request is the one before and more.
     let bodies: Vec<Vec<u8>> = session.requests().into_iter().map(|request| request.body).collect();
@@ -62,7 +60,7 @@ fn an_interrupted_turn_ends_what_runs_and_the_model_is_told() {
     assert!(eventually(|| processes_with(&mark) == 0));
     assert!(!session.host.has("after"));
     session.line("what now?");
-    session.wait("I see.");
+    session.turn("I see.");
     let told = texts(&session.requests()[1].body).join("\n");
     assert!(told.contains("Interrupted by the person") && told.contains("The person interrupted the turn here."), "{told}");
     let outcomes = session.events("call_outcome");
@@ -74,19 +72,19 @@ fn an_interrupted_turn_ends_what_runs_and_the_model_is_told() {
 fn nothing_that_a_model_or_a_program_says_moves_the_cursor() {
     let turns = [
         Turn::message("\u{1b}[2J\u{1b}]0;owned\u{7}Hello \u{202e}there\rYes"),
-        shell("printf '\\033[2J\\033[Hwiped\\r\\n\\302\\233 31m'; printf '\\342\\200\\256'"),
+        shell("printf '\\033[2J\\033[Hwiped\\r\\rand more\\n\\302\\233 31m'; printf '\\342\\200\\256'"),
         Turn::message("Done."),
     ];
     let Some(session) = Setting::new().begin("nothing_moves_the_cursor", turns) else { return };
     session.line("say it");
-    let screen = session.wait("Hello");
+    let screen = session.turn("Hello");
     assert!(screen.contains("^[[2J") && screen.contains("\\u{202e}there^MYes"), "{screen}");
     // What stood there before is there still.
     assert!(session.all().contains("say it"));
     session.line("print it");
-    session.wait("Done.");
+    session.turn("Done.");
     let all = session.all();
-    assert!(all.contains("^[[2J^[[Hwiped^M") && all.contains("\\u{202e}") && all.contains("say it"), "{all}");
+    assert!(all.contains("^[[2J^[[Hwiped^M^Mand more") && all.contains("\\u{202e}") && all.contains("say it"), "{all}");
 }
 
 #[test]
@@ -96,11 +94,10 @@ fn a_narrow_screen_and_a_resize_leave_no_rubble() {
     session.line("go");
     session.wait("start");
     session.resize(50, 16);
-    session.wait_until("a status line that fits", |screen| screen.lines().any(|line| line.contains("Ctrl-C") && line.chars().count() <= 50));
+    session.wait_until("a status line that fits", |screen| screen.lines().any(|line| line.starts_with("shell") && line.contains(" s · ") && line.chars().count() <= 50));
     session.resize(90, 24);
     session.host.write("go", "");
-    session.wait("Over.");
-    session.gone("Ctrl-C interrupts");
+    session.turn("Over.");
     let screen = session.all();
     assert_eq!(screen.matches("Over.").count(), 1, "{screen}");
 }
@@ -111,7 +108,7 @@ fn no_colour_where_none_is_wanted_and_colour_where_it_is() {
         let turns = [shell("exit 3"), Turn::message("So.")];
         let Some(session) = Setting::new().environment(name, value).begin("no_colour", turns) else { return };
         session.line("go");
-        session.wait("So.");
+        session.turn("So.");
         assert_eq!(session.coloured().contains("\u{1b}[31m") || session.coloured().contains("\u{1b}[1m\u{1b}[31m"), wanted, "{}", session.coloured());
     }
 }

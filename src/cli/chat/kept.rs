@@ -9,7 +9,7 @@ use crate::{
         rollout::{Listed, Reopened, Rollout, RolloutError, list},
     },
     approval::question::{Line, LineKind},
-    ui::{asker::choose, sanitize::visible_line},
+    ui::{choice::choose, sanitize::visible_line},
 };
 
 /// As many as there are keys for.

@@ -192,15 +192,12 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
 fn again(chat: &Chat) -> ChatError {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("portcullis").arg("resume");
-    let mut option = |name: &str, value: &str| drop(command.arg(name).arg(value));
-    option("--provider-url", &chat.provider_url);
-    option("--model", &chat.model);
-    option("--key-env", &chat.key_variable);
+    command.args(["--provider-url", &chat.provider_url, "--model", &chat.model, "--key-env", &chat.key_variable]);
     if let Some(policy) = &chat.policy {
-        option("--policy", policy);
+        command.args(["--policy", policy]);
     }
     if let Some(ask) = chat.ask {
-        option("--ask", status::mode(ask));
+        command.args(["--ask", status::mode(ask)]);
     }
     if let Some(workspace) = &chat.workspace {
         command.arg("--workspace").arg(workspace);

@@ -123,7 +123,11 @@ impl Talk {
         let typed = loop {
             tokio::select! {
                 typed = self.editor.read("› ") => break typed,
-                number = self.signals.end() => return Ok(Next::Ends(Ended::Exit(Exit::Signal(number)))),
+                number = self.signals.end() => {
+                    // The prompt stands in a line that has no end yet.
+                    self.say(Tone::Plain, "\n")?;
+                    return Ok(Next::Ends(Ended::Exit(Exit::Signal(number))));
+                }
             }
         };
         let text = match typed {
@@ -132,7 +136,10 @@ impl Talk {
                 self.say(Tone::Faint, "Ctrl-D, or /quit, ends the session.")?;
                 return Ok(Next::Goes);
             }
-            Typed::End => return Ok(Next::Ends(Ended::Exit(Exit::Success))),
+            Typed::End => {
+                self.say(Tone::Plain, "\n")?;
+                return Ok(Next::Ends(Ended::Exit(Exit::Success)));
+            }
             Typed::Failed(why) => return Err(TurnError::Output(io::Error::other(why)).into()),
         };
         // A backslash only said that the line goes on.
@@ -271,7 +278,10 @@ impl Talk {
                 };
                 self.say(Tone::Plain, &text)?;
             }
-            Command::Log => self.say(Tone::Plain, &visible(&self.session.gate().log().path().display().to_string()))?,
+            Command::Log => {
+                let path = visible_line(&self.session.gate().log().path().display().to_string());
+                self.screen.borrow_mut().say_whole(&path).map_err(shown)?;
+            }
         }
         Ok(Next::Goes)
     }

@@ -10,7 +10,7 @@ use crate::{
         trust::{Configured, Said, Standing, Trust, digest},
     },
     cli::resolve::PROJECT_POLICY,
-    ui::asker::choose,
+    ui::choice::choose,
 };
 
 /// Why no session begins.
