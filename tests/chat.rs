@@ -9,5 +9,11 @@ mod driven;
 mod commands;
 #[path = "chat/endings.rs"]
 mod endings;
+#[path = "chat/kept.rs"]
+mod kept;
+#[path = "chat/questions.rs"]
+mod questions;
+#[path = "chat/trust.rs"]
+mod trust;
 #[path = "chat/turns.rs"]
 mod turns;

@@ -157,7 +157,8 @@ mod tests {
         let mut history = History::begin(conversation, file).unwrap();
         history.user("do it").unwrap();
         let before = history.conversation.as_bytes().to_vec();
-        let call = |id: &str| raw(&format!("{{\"type\":\"function_call\", \"call_id\":\"{id}\",\"name\":\"shell\",\"arguments\":\"{{}}\"}}"));
+        let call =
+            |id: &str| raw(&format!("{{\"type\":\"function_call\", \"call_id\":\"{id}\",\"name\":\"shell\",\"arguments\":\"{{}}\"}}"));
         for item in [call("one"), call("two")] {
             history.rollout.item(&item).unwrap();
         }

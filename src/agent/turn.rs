@@ -282,7 +282,10 @@ impl<'a> Calls<'a> {
         let Outcome { text, status, exit_code, denials, duration_ms, plan: _ } = match outcome {
             Err(GateError::Stopped) => {
                 self.stopped = true;
-                Outcome::of(CallStatus::Refused, "Refused: the person stopped the turn.")
+                Outcome::of(
+                    CallStatus::Refused,
+                    "Stopped: the person ended the turn where it asked. What had run until then is not undone.",
+                )
             }
             outcome => outcome?,
         };

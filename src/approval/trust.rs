@@ -51,7 +51,8 @@ impl Configured {
             Err(error) => return Err(error),
         };
         let said = if found.is_file() {
-            let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).open(&whole)?;
+            let file =
+                fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).open(&whole)?;
             let mut bytes = Vec::new();
             file.take(CAP + 1).read_to_end(&mut bytes)?;
             if bytes.len() as u64 > CAP {

@@ -108,7 +108,9 @@ impl ExecError {
             }
             Self::Resolve(error) => error.exit(),
             Self::Session(SessionError::Model(_)) | Self::Turn(TurnError::Model(_) | TurnError::Cut { .. }) => Exit::Provider,
-            Self::Session(SessionError::Log(_) | SessionError::Rollout(_)) | Self::Turn(TurnError::Output(_) | TurnError::Kept(_)) => Exit::Output,
+            Self::Session(SessionError::Log(_) | SessionError::Rollout(_)) | Self::Turn(TurnError::Output(_) | TurnError::Kept(_)) => {
+                Exit::Output
+            }
             Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
             Self::Session(SessionError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => gate(error),
             Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted) => Exit::Failure,

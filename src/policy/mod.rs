@@ -19,6 +19,7 @@ pub mod model;
 pub mod partial;
 pub mod place;
 pub mod prose;
+mod summary;
 pub mod units;
 pub mod wider;
 
@@ -33,4 +34,5 @@ pub use model::{
     PathRule, Place, Policy,
 };
 pub use prose::{Claim, ClaimKind, claims, render};
+pub use summary::summary;
 pub use wider::Wider;

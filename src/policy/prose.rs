@@ -142,7 +142,10 @@ pub fn claims(policy: &Policy) -> Vec<Claim> {
     say(kind, text);
     say(ClaimKind::Environment, environment(policy));
     limits(policy, &mut say);
-    say(ClaimKind::LifetimeEndsWithCall, "Processes end with the call that started them; what shell was told to run in the background ends with the session.".to_owned());
+    say(
+        ClaimKind::LifetimeEndsWithCall,
+        "Processes end with the call that started them; what shell was told to run in the background ends with the session.".to_owned(),
+    );
     if let Some(text) = commands(policy) {
         say(ClaimKind::Commands, text);
     }

@@ -247,11 +247,7 @@ static FAREWELL: AtomicPtr<Farewell> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Has a terminal given back as it is now when this process crashes: its settings are restored and `words` written to it, then the signal does what it
 /// does anyway. For signals that mean a crash, and SIGQUIT. `words` is called by the handler, and may do nothing but read atomics.
-pub fn restore_terminal_on_crash(
-    terminal: OwnedFd,
-    settings: &nix::sys::termios::Termios,
-    words: fn() -> &'static [u8],
-) -> io::Result<()> {
+pub fn restore_terminal_on_crash(terminal: OwnedFd, settings: &nix::sys::termios::Termios, words: fn() -> &'static [u8]) -> io::Result<()> {
     use std::os::fd::IntoRawFd;
     let farewell = Box::new(Farewell { terminal: terminal.into_raw_fd(), settings: settings.clone().into(), words });
     // Never freed: a handler may be reading it at any time.

@@ -13,7 +13,7 @@ use crate::{
         question::{Lasting, Part, Subject},
     },
     audit::Event,
-    policy::{ClaimKind, Policy, claims},
+    policy::summary,
     worker::Request,
 };
 
@@ -220,7 +220,7 @@ impl Gate {
             subject,
             because,
             cwd,
-            access: access_lines(&self.confinement().policy, writes, programs),
+            access: summary(&self.confinement().policy, writes, programs),
             lasting: offered.map(|(permission, shortest)| self.lasting(permission, shortest)),
         }
     }
@@ -306,15 +306,4 @@ pub(super) fn refused(by: By, say: Option<&str>, why: Option<&str>) -> String {
         (By::Approver, None, None) => "the approver said no".to_owned(),
         (By::Timeout | By::Nobody, _, why) => format!("a person would have to approve this, and {}", why.unwrap_or("nobody answered")),
     }
-}
-
-/// What a call may do, in the words that the model is told too.
-pub(super) fn access_lines(policy: &Policy, writes: bool, programs: bool) -> Vec<String> {
-    let wanted = |kind: ClaimKind| match kind {
-        ClaimKind::Reads => true,
-        ClaimKind::Writes => writes,
-        ClaimKind::NetworkNone | ClaimKind::NetworkLoopback | ClaimKind::NetworkAllowlist | ClaimKind::NetworkOpen => programs,
-        _ => false,
-    };
-    claims(policy).into_iter().filter(|claim| wanted(claim.kind)).map(|claim| claim.text).collect()
 }

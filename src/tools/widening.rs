@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{
     access::{NotGrantable, absolute, examine},
     confinement::Confinement,
-    deciding::{access_lines, refused},
+    deciding::refused,
     gate::{Gate, GateError},
     outcome::Done,
     registry::{AccessKind, AccessRequest},
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     approval::{Answer, Answered, Permission, Question, question::Subject},
     audit::{CallStatus, Denial},
-    policy::{Ask, Wider},
+    policy::{Ask, Wider, summary},
     worker::Request,
 };
 
@@ -122,7 +122,7 @@ impl Gate {
         if self.granted.borrow().is_declined(&found.wider) {
             return Ok(Offered::Nothing);
         }
-        let reason = denial.sentence();
+        let reason = format!("it was refused to {} {} (rule {}; {})", denial.access, denial.resource, denial.rule, denial.certainty);
         let because = "the command failed, and was refused this".to_owned();
         let question = self.question_of(what.id, "shell", &found.wider, &reason, found.warnings, Some(what.command), because);
         match self.put(&question).await?.answer {
@@ -177,7 +177,7 @@ impl Gate {
             },
             because,
             cwd: self.cwd.clone(),
-            access: access_lines(&self.confinement().policy, true, true),
+            access: summary(&self.confinement().policy, true, true),
             lasting: Some(self.lasting(Permission::Wider(wider.clone()), 0)),
         }
     }

@@ -69,7 +69,8 @@ impl Asker for TerminalAsker {
         Box::pin(async move {
             self.curtain.fall();
             let stop = Arc::new(AtomicBool::new(false));
-            let mut up = Up { stop: Arc::clone(&stop), thread: None, curtain: &*self.curtain, said: "the question was taken back".to_owned() };
+            let mut up =
+                Up { stop: Arc::clone(&stop), thread: None, curtain: &*self.curtain, said: "the question was taken back".to_owned() };
             let mut view = QuestionView::new(question, self.paint);
             let (sender, receiver) = oneshot::channel();
             let started = thread::Builder::new().name("question".to_owned()).spawn(move || {

@@ -87,7 +87,8 @@ impl Field {
         let width = width.max(2);
         let show = |part: &[char]| -> Vec<String> {
             let text: String = part.iter().collect();
-            let line = |line: &str| pieces(&visible(line).replace('\t', "    "), width, width).into_iter().map(str::to_owned).collect::<Vec<_>>();
+            let line =
+                |line: &str| pieces(&visible(line).replace('\t', "    "), width, width).into_iter().map(str::to_owned).collect::<Vec<_>>();
             text.split('\n').flat_map(line).collect()
         };
         let rows = show(&self.text);
@@ -111,7 +112,17 @@ mod tests {
     #[test]
     fn a_text_can_be_changed_anywhere() {
         let mut field = Field::new("git psh", true);
-        for key in [Key::Left, Key::Left, Key::Char('u'), Key::End, Key::Ctrl('j'), Key::Paste("ls\r\n-l".to_owned()), Key::Up, Key::Home, Key::Delete] {
+        for key in [
+            Key::Left,
+            Key::Left,
+            Key::Char('u'),
+            Key::End,
+            Key::Ctrl('j'),
+            Key::Paste("ls\r\n-l".to_owned()),
+            Key::Up,
+            Key::Home,
+            Key::Delete,
+        ] {
             field.key(&key);
         }
         assert_eq!(field.text(), "git push\ns\n-l");
@@ -128,7 +139,17 @@ mod tests {
             any::<char>().prop_map(Key::Char),
             "\\PC{0,5}".prop_map(Key::Paste),
             proptest::sample::select(vec![
-                Key::Left, Key::Right, Key::Up, Key::Down, Key::Home, Key::End, Key::Backspace, Key::Delete, Key::Ctrl('j'), Key::Ctrl('k'), Key::Ctrl('u'),
+                Key::Left,
+                Key::Right,
+                Key::Up,
+                Key::Down,
+                Key::Home,
+                Key::End,
+                Key::Backspace,
+                Key::Delete,
+                Key::Ctrl('j'),
+                Key::Ctrl('k'),
+                Key::Ctrl('u'),
             ]),
         ]
     }

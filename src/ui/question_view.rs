@@ -85,7 +85,8 @@ impl QuestionView {
         match &self.state {
             State::Reading => {
                 let mut choices = vec![("y", "once")];
-                let scopes = [("s", "this session", Scope::Session), ("r", "this repository", Scope::Repository), ("u", "everywhere", Scope::User)];
+                let scopes =
+                    [("s", "this session", Scope::Session), ("r", "this repository", Scope::Repository), ("u", "everywhere", Scope::User)];
                 choices.extend(scopes.into_iter().filter(|(.., scope)| self.offers(*scope)).map(|(key, what, _)| (key, what)));
                 if self.command.is_some() {
                     choices.push(("e", "edit"));
@@ -159,7 +160,10 @@ impl QuestionView {
         if scope != Scope::Session {
             lines.push(line(LineKind::Title, "how long"));
             let days = LIFETIME.as_secs() / 86_400;
-            lines.push(line(LineKind::Text, &format!("{days} days, and only under this policy as it is now; `portcullis grants` lists and revokes")));
+            lines.push(line(
+                LineKind::Text,
+                &format!("{days} days, and only under this policy as it is now; `portcullis grants` lists and revokes"),
+            ));
         }
         lines.push(line(LineKind::Title, "what stays"));
         lines.push(line(LineKind::Note, "It runs confined as before, and rules that forbid still do."));
@@ -395,7 +399,14 @@ mod tests {
     fn key() -> impl Strategy<Value = Key> {
         prop_oneof![
             proptest::sample::select("ysruenmjkgG abc".chars().collect::<Vec<_>>()).prop_map(Key::Char),
-            Just(Key::Enter), Just(Key::Escape), Just(Key::Left), Just(Key::Right), Just(Key::Down), Just(Key::PageDown), Just(Key::End), Just(Key::Backspace),
+            Just(Key::Enter),
+            Just(Key::Escape),
+            Just(Key::Left),
+            Just(Key::Right),
+            Just(Key::Down),
+            Just(Key::PageDown),
+            Just(Key::End),
+            Just(Key::Backspace),
             ".{0,8}".prop_map(Key::Paste),
         ]
     }

@@ -64,7 +64,10 @@ pub fn show<V: View>(view: &mut V, stop: &AtomicBool) -> io::Result<Option<V::An
             None => (decoder.quiet().into_iter().collect(), true),
         };
         let alone = !busy && keys.len() == 1;
-        busy = !ended;
+        // The beginning of a key is judged when the rest of it, or nothing, has come.
+        if ended || !keys.is_empty() {
+            busy = !ended;
+        }
         if began.elapsed() < DEAF {
             continue;
         }

@@ -42,7 +42,7 @@ fn several_lines_a_paste_history_and_files_can_be_typed() {
     session.keys(&["C-d"]);
     assert_eq!(session.ended(), 0);
     // History is there in the next session.
-    session.again(&[]);
+    session.run(&[]);
     session.wait("Type a task.");
     session.keys(&["Up", "Up"]);
     session.wait("› pasted");
@@ -77,7 +77,10 @@ fn what_runs_in_the_background_can_be_listed_read_and_stopped() {
 fn what_runs_in_the_background_ends_with_the_session() {
     let mark = format!("86402.{}", std::process::id());
     let command = json!({"command": format!("setsid sleep {mark} & wait"), "background": true});
-    let Some(session) = Setting::new().begin("background_ends", [Turn::call("shell", &command.to_string()), Turn::message("It runs.")]) else { return };
+    let Some(session) = Setting::new().begin("background_ends", [Turn::call("shell", &command.to_string()), Turn::message("It runs.")])
+    else {
+        return;
+    };
     session.line("start it");
     session.turn("It runs.");
     assert!(eventually(|| processes_with(&mark) > 0));
@@ -118,7 +121,11 @@ fn the_commands_say_what_they_are_asked() {
 fn a_repository_cannot_have_a_program_run_by_a_look_at_what_changed() {
     let Some(session) = Setting::new().begin("a_look_at_what_changed", []) else { return };
     let planted = session.host.root.join("planted");
-    for (name, value) in [("diff.external", "sh -c 'touch ../planted inside'"), ("core.fsmonitor", "touch ../planted inside"), ("diff.x.textconv", "touch ../planted inside;cat")] {
+    for (name, value) in [
+        ("diff.external", "sh -c 'touch ../planted inside'"),
+        ("core.fsmonitor", "touch ../planted inside"),
+        ("diff.x.textconv", "touch ../planted inside;cat"),
+    ] {
         session.host.git(&["config", name, value]);
     }
     session.host.write(".gitattributes", "* diff=x\n");

@@ -86,22 +86,28 @@ impl Driven {
         words.extend(["--model", "scripted", "--provider-url", &self.model.base_url()].map(str::to_owned));
         words.extend(arguments.iter().cloned());
         let session = words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ");
-        let script =
-            format!("cd {}; stty -a > ../before; {session}; echo {ENDED} $?; stty -a > ../after; exec sh", quote(&self.host.workspace.display().to_string()));
+        let script = format!(
+            "cd {}; stty -a > ../before; {session}; echo {ENDED} $?; stty -a > ../after; exec sh",
+            quote(&self.host.workspace.display().to_string())
+        );
         let size = [columns.to_string(), rows.to_string()];
         let started = self.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], &script]).status().unwrap();
         assert!(started.success());
     }
 
-    /// Begins another session in the same terminal, after the one before has ended.
-    pub fn again(&self, arguments: &[&str]) {
-        let words: Vec<String> = [program().display().to_string(), "--model".to_owned(), "scripted".to_owned()]
-            .into_iter()
-            .chain(["--provider-url".to_owned(), self.model.base_url()])
-            .chain(arguments.iter().map(|argument| (*argument).to_owned()))
-            .collect();
-        self.keys(&["C-l"]);
-        self.line(&format!("clear; {}; echo {ENDED} $?", shlex::try_join(words.iter().map(String::as_str)).unwrap()));
+    /// Runs the program in the same terminal, with a subcommand or none.
+    pub fn run(&self, arguments: &[&str]) {
+        let url = self.model.base_url();
+        let program = program().display().to_string();
+        let words = [program.as_str()].into_iter().chain(arguments.iter().copied()).chain(["--model", "scripted", "--provider-url", &url]);
+        self.line(&format!("clear; {}; echo {ENDED} $?", shlex::try_join(words).unwrap()));
+        self.wait_until("a clear screen", |screen| !screen.contains("clear;") && !screen.contains(ENDED));
+    }
+
+    /// The processes that the session has started.
+    pub fn children(&self) -> Vec<String> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        std::fs::read_to_string(path).unwrap().split_whitespace().map(str::to_owned).collect()
     }
 
     fn tmux(&self, arguments: &[&str]) -> Command {
@@ -182,13 +188,15 @@ impl Driven {
         })
     }
 
-    /// Presses a key until it has an effect: a question takes no answer in its first moment.
+    /// Presses a key, and again if it had no effect for long: a question takes no answer in its first moment, nor one that comes on another's heels.
     #[track_caller]
     pub fn press(&self, key: &str, effect: &str) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
+            // A person reads before they press.
+            thread::sleep(Duration::from_millis(400));
             self.keys(&[key]);
-            let soon = Instant::now() + Duration::from_secs(1);
+            let soon = Instant::now() + Duration::from_secs(8);
             while Instant::now() < soon {
                 let screen = self.screen();
                 if screen.contains(effect) {

@@ -38,7 +38,10 @@ fn the_terminal_is_as_it_was_after_every_end() {
 
 #[test]
 fn a_failing_endpoint_ends_the_turn_and_not_the_session() {
-    let turns = [Turn::message("x").with_fault(Fault::status(400, "invalid_request_error", "no such model \u{1b}[2J")), Turn::message("Back again.")];
+    let turns = [
+        Turn::message("x").with_fault(Fault::status(400, "invalid_request_error", "no such model \u{1b}[2J")),
+        Turn::message("Back again."),
+    ];
     let Some(session) = Setting::new().begin("a_failing_endpoint", turns) else { return };
     session.line("first");
     session.turn("no such model");
@@ -50,7 +53,8 @@ fn a_failing_endpoint_ends_the_turn_and_not_the_session() {
 #[test]
 fn without_a_terminal_there_is_no_session() {
     let host = crate::support::Host::new();
-    let ended = crate::support::Ended::from(host.bare(&["--provider-url", "http://127.0.0.1:9/v1"]).current_dir(&host.workspace).output().unwrap());
+    let ended =
+        crate::support::Ended::from(host.bare(&["--provider-url", "http://127.0.0.1:9/v1"]).current_dir(&host.workspace).output().unwrap());
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.stderr.contains("portcullis exec"), "{ended:?}");
 }

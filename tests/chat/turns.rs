@@ -94,7 +94,9 @@ fn a_narrow_screen_and_a_resize_leave_no_rubble() {
     session.line("go");
     session.wait("start");
     session.resize(50, 16);
-    session.wait_until("a status line that fits", |screen| screen.lines().any(|line| line.starts_with("shell") && line.contains(" s · ") && line.chars().count() <= 50));
+    session.wait_until("a status line that fits", |screen| {
+        screen.lines().any(|line| line.starts_with("shell") && line.contains(" s · ") && line.chars().count() <= 50)
+    });
     session.resize(90, 24);
     session.host.write("go", "");
     session.turn("Over.");
@@ -109,6 +111,11 @@ fn no_colour_where_none_is_wanted_and_colour_where_it_is() {
         let Some(session) = Setting::new().environment(name, value).begin("no_colour", turns) else { return };
         session.line("go");
         session.turn("So.");
-        assert_eq!(session.coloured().contains("\u{1b}[31m") || session.coloured().contains("\u{1b}[1m\u{1b}[31m"), wanted, "{}", session.coloured());
+        assert_eq!(
+            session.coloured().contains("\u{1b}[31m") || session.coloured().contains("\u{1b}[1m\u{1b}[31m"),
+            wanted,
+            "{}",
+            session.coloured()
+        );
     }
 }

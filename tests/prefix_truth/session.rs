@@ -118,7 +118,8 @@ fn report_path(path: &str, number: usize) -> Result<Option<String>, String> {
 
 pub fn lifetime(world: &World, text: &str, report: &mut Report) -> Result<(), String> {
     static MARKS: AtomicU64 = AtomicU64::new(1);
-    report.reads(text, "Processes end with the call that started them; what shell was told to run in the background ends with the session.");
+    report
+        .reads(text, "Processes end with the call that started them; what shell was told to run in the background ends with the session.");
     world.rebuild(Plant::Nothing);
     // No other process on this machine has this number of seconds.
     let seconds = 1000 + u64::from(std::process::id()) * 100 + MARKS.fetch_add(1, Ordering::Relaxed);

@@ -166,7 +166,10 @@ impl Talk {
         if grants > 0 {
             screen.say(Tone::Faint, &format!("grants     {grants} of yours hold here; /grants lists them"))?;
         }
-        screen.say(Tone::Faint, "Type a task. /help lists commands, @ completes files, Ctrl-J begins another line, Ctrl-C interrupts, Ctrl-D ends.")
+        screen.say(
+            Tone::Faint,
+            "Type a task. /help lists commands, @ completes files, Ctrl-J begins another line, Ctrl-C interrupts, Ctrl-D ends.",
+        )
     }
 
     fn say(&self, tone: Tone, text: &str) -> Result<(), ExecError> {
@@ -255,7 +258,8 @@ impl Talk {
             Command::Grants => self.say(Tone::Plain, &visible(&grants_text(self.session.gate())))?,
             Command::Revoke(id) => {
                 let found = self.session.gate().revoke(&id).map_err(TurnError::from)?;
-                let text = if found { "Taken back. The model is told." } else { "No grant that holds here has this id; /grants lists them." };
+                let text =
+                    if found { "Taken back. The model is told." } else { "No grant that holds here has this id; /grants lists them." };
                 self.say(Tone::Plain, text)?;
             }
             Command::Background => self.say(Tone::Plain, &visible(&self.session.gate().background_text()))?,
@@ -265,7 +269,8 @@ impl Talk {
             },
             Command::Stop(number) => {
                 let stopped = self.session.gate().background_stop(number).await;
-                let text = if stopped { "Stopped, with all that it had started." } else { "Nothing that runs in the background has this number." };
+                let text =
+                    if stopped { "Stopped, with all that it had started." } else { "Nothing that runs in the background has this number." };
                 self.say(Tone::Plain, text)?;
             }
             Command::Cost => {

@@ -59,7 +59,8 @@ pub(super) fn ask<'a>(workspace: &'a Path, cwd: &'a Path, state: &Path) -> Resul
         Standing::Unknown => "Do you trust this folder?",
         Standing::Changed => "This folder configures something else than when you trusted it. Do you trust it still?",
     };
-    let answer = choose(title, &lines(workspace, &configured), &[('y', "trust it, and remember"), ('n', "leave")], &['y']).map_err(unseen)?;
+    let answer =
+        choose(title, &lines(workspace, &configured), &[('y', "trust it, and remember"), ('n', "leave")], &['y']).map_err(unseen)?;
     if answer != Some('y') {
         return Err(TrustError::Refused { folder: folder() });
     }

@@ -1,0 +1,89 @@
+//! What a policy permits in a few short lines, for a person who decides in a hurry. The whole of it is [`super::prose`].
+
+use super::model::{NetworkMode, PathRule, Place, Policy};
+
+/// Entries of one list that are named; the rest is counted.
+const NAMED: usize = 6;
+
+/// The lines. Programs can reach what the network mode says; a call that does not write is not told what it could.
+pub fn summary(policy: &Policy, writes: bool, programs: bool) -> Vec<String> {
+    let files = &policy.filesystem;
+    let mut lines = vec![format!("read   {}", within(&files.read))];
+    if writes {
+        lines.push(format!("write  {}", within(&files.write)));
+    }
+    let denied = names(&files.deny);
+    if !denied.is_empty() {
+        lines.push(format!("never  {denied}"));
+    }
+    if programs {
+        let hosts =
+            || if policy.network.allow.is_empty() { "no host".to_owned() } else { format!("{} listed hosts", policy.network.allow.len()) };
+        let reach = match policy.network.mode {
+            NetworkMode::None => "nothing".to_owned(),
+            NetworkMode::Loopback => "a loopback of its own".to_owned(),
+            NetworkMode::Allowlist => hosts(),
+            NetworkMode::Open => "every host on the network".to_owned(),
+        };
+        lines.push(format!("reach  {reach}"));
+    }
+    lines
+}
+
+/// What all layers agree on. A list that is longer than one layer's is named by each of them.
+fn within(layers: &[Vec<PathRule>]) -> String {
+    let mut lists: Vec<String> = layers.iter().map(|layer| names(layer)).collect();
+    lists.dedup();
+    if lists.is_empty() { "nothing".to_owned() } else { lists.join("; of that only ") }
+}
+
+fn names(rules: &[PathRule]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for rule in rules {
+        let name = match (&rule.origin.group, &rule.place) {
+            (_, Place::Temporary) => "a /tmp of the session's own".to_owned(),
+            (_, Place::PrivateHome) => "a home of the session's own".to_owned(),
+            (_, Place::Workspace(path)) if path.as_os_str().is_empty() => "the workspace".to_owned(),
+            (Some(group), _) => format!("@{group}"),
+            (None, place) => place.to_string(),
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let list = names.join(", ");
+    if more > 0 { format!("{list}, and {more} more") } else { list }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy;
+
+    #[test]
+    fn the_presets_are_a_few_short_lines() {
+        for name in ["read-only", "workspace-write", "networked", "ci", "locked"] {
+            let policy = policy::preset(name).unwrap();
+            let lines = summary(&policy, true, true);
+            assert!(lines.len() <= 4 && lines.iter().all(|line| line.len() < 160), "{name}: {lines:#?}");
+            assert!(lines.iter().any(|line| line.starts_with("reach  ")));
+        }
+        let lines = summary(&policy::preset("workspace-write").unwrap(), true, true);
+        assert_eq!(lines[1], "write  the workspace, a /tmp of the session's own, a home of the session's own");
+        assert!(lines[2].starts_with("never  @credentials"), "{lines:?}");
+        assert_eq!(summary(&policy::preset("read-only").unwrap(), false, false).len(), 2);
+    }
+
+    #[test]
+    fn what_was_granted_stands_in_it() {
+        let policy = policy::preset("workspace-write").unwrap();
+        let origin = policy::Origin { file: "granted".to_owned(), line: 1, group: None };
+        let wide = policy.with_path(std::path::Path::new("/srv/data"), false, origin);
+        assert!(summary(&wide, true, true)[0].contains("/srv/data"));
+    }
+}
