@@ -3,7 +3,7 @@
 use crate::{
     audit::{Event as Record, LogError},
     model::{Client, EncodedHead, Endpoint, ModelError},
-    policy::render,
+    policy::{Policy, render},
     sandbox::LaunchError,
     tools::{Gate, GateError},
     worker::{Reply, Request},
@@ -152,5 +152,7 @@ pub async fn read_prefix(gate: &Gate) -> Result<Prefix, SessionError> {
         None => return Err(LaunchError::Died.into()),
     };
     let text = text.map(|text| format!("Instructions of this project, from its AGENTS.md files:\n\n{text}"));
-    Ok(Prefix::new(gate.policy(), text, workspace, gate.cwd()))
+    // The model is told the mode that is in force; grants are bound to the policy as it was chosen.
+    let told = Policy { ask: gate.ask_mode(), ..gate.policy().clone() };
+    Ok(Prefix::new(&told, text, workspace, gate.cwd()))
 }

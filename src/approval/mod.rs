@@ -9,6 +9,7 @@
 //!
 //! Where a rule or a mode asks, a [`question`] is put to whoever can answer it; what is answered for longer than one call is a [`Grant`].
 
+pub mod approver;
 pub mod binding;
 pub mod builtin;
 pub mod decision;
@@ -19,6 +20,7 @@ pub mod store;
 pub mod trust;
 pub mod unwrap;
 
+pub use approver::{Approver, NoProgram};
 pub use binding::Binaries;
 pub use decision::{Judged, JudgedCommand, Judgement, Level, Rules, judge};
 pub use question::{Answer, Answered, Asker, By, Nobody, Question};

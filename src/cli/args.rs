@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -172,14 +172,26 @@ pub(super) struct ExecArguments {
     common: Common,
     #[command(flatten)]
     provider: Provider,
-    /// Ask more often than the policy does. Nobody can be asked here, so what would ask is refused.
+    /// Ask more often than the policy does. Without --approver nobody can be asked here, so what would ask is refused.
     #[arg(long, value_name = "MODE")]
     ask: Option<AskMode>,
+    #[command(flatten)]
+    approver: ApproverArguments,
     /// One JSON event a line on standard output.
     #[arg(long)]
     json: bool,
     /// The task; `-`, or none, reads it from standard input.
     prompt: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ApproverArguments {
+    /// A program of yours that answers each question: JSON in, JSON out. It runs outside of the sandbox.
+    #[arg(long, value_name = "CMD")]
+    approver: Option<String>,
+    /// How long an answer may take; no answer is a refusal.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    approver_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -210,6 +222,8 @@ impl From<ExecArguments> for Task {
             model: arguments.provider.model,
             key_variable: arguments.provider.key_env,
             ask,
+            approver: arguments.approver.approver,
+            approver_timeout: arguments.approver.approver_timeout,
             json: arguments.json,
         }
     }
@@ -219,7 +233,8 @@ const EXEC_EXAMPLES: &str = "\
 Examples:
   portcullis exec \"Why does the parser test fail? Fix it.\"
   portcullis exec --policy read-only \"What does this repository do?\"
-  portcullis exec --provider-url http://127.0.0.1:8080/v1 --model local --json - < task.txt";
+  portcullis exec --provider-url http://127.0.0.1:8080/v1 --model local --json - < task.txt
+  portcullis exec --approver './ask-in-editor.py --quiet' \"Tidy the branches.\"";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal, Read, Write},
     path::PathBuf,
+    rc::Rc,
     time::Duration,
 };
 
@@ -13,8 +14,10 @@ use super::{
 };
 use crate::{
     agent::{Event, Interrupt, Observer, Session, SessionError, TurnError, TurnSummary, turn},
+    approval::{Approver, NoProgram, Store},
     audit::{Event as Record, Log},
     model::{Endpoint, ModelError, Secret},
+    policy::Ask,
     sandbox::{LaunchError, Launcher, sys},
     tools::{Gate, GateError, redact::Redactor},
     ui::screen::{JsonLines, Screen},
@@ -32,7 +35,9 @@ pub(super) struct Task {
     pub(super) provider_url: String,
     pub(super) model: String,
     pub(super) key_variable: String,
-    pub(super) ask: Option<crate::policy::Ask>,
+    pub(super) ask: Option<Ask>,
+    pub(super) approver: Option<String>,
+    pub(super) approver_timeout: Duration,
     pub(super) json: bool,
 }
 
@@ -68,6 +73,9 @@ pub(super) enum ExecError {
         /// The endpoint.
         url: String,
     },
+    /// The program that is to answer is none.
+    #[error(transparent)]
+    Approver(#[from] NoProgram),
     /// The environment or the policy is not as it must be.
     #[error(transparent)]
     Resolve(#[from] resolve::ResolveError),
@@ -103,7 +111,7 @@ impl ExecError {
             GateError::Stopped => Exit::Failure,
         };
         match self {
-            Self::NoPrompt | Self::Prompt(_) | Self::NoKey { .. } | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => {
+            Self::NoPrompt | Self::Prompt(_) | Self::NoKey { .. } | Self::Approver(_) | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => {
                 Exit::Usage
             }
             Self::Resolve(error) => error.exit(),
@@ -131,18 +139,26 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
         None if endpoint.is_local() => {}
         None => return Err(ExecError::NoKey { variable: task.key_variable.clone(), url: endpoint.base_url().to_owned() }),
     }
-    let mut resolved = resolve::resolve(task.workspace.as_deref(), task.policy.as_deref(), &folders)?;
-    if let Some(ask) = task.ask {
-        // Stricter than the policy is always possible; laxer is the policy's to say.
-        resolved.policy.ask = resolved.policy.ask.max(ask);
-    }
+    let approver = match &task.approver {
+        Some(command) => Some(Approver::new(command, &folders.environment, &task.key_variable, key.as_deref().map(str::trim), task.approver_timeout)?),
+        None => None,
+    };
+    let resolved = resolve::resolve(task.workspace.as_deref(), task.policy.as_deref(), &folders)?;
     // Before the event loop and its threads: the launcher must start small.
     let launcher = Launcher::start()?;
     let id = uuid::Uuid::now_v7().to_string();
     let log = Log::create(&resolved.session.state.join("log"), &id).map_err(SessionError::from)?;
     let redactor = Redactor::new(key.map(|key| key.trim().to_owned()));
     let Resolved { policy, plan, session, cwd, .. } = &resolved;
-    let gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor).map_err(SessionError::from)?;
+    let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor)
+        .and_then(|gate| gate.with_grants(Store::new(&session.state)))
+        .map_err(SessionError::from)?;
+    if let Some(ask) = task.ask {
+        gate = gate.in_mode(ask).map_err(SessionError::from)?;
+    }
+    if let Some(approver) = approver {
+        gate = gate.with_asker(Rc::new(approver));
+    }
     if task.json {
         let mut observer = JsonLines(io::stdout());
         drive(&id, endpoint, gate, &prompt, &mut observer).map(|(exit, _)| exit)
@@ -210,7 +226,12 @@ pub(super) fn drive(
         match ended {
             Ok(summary) => {
                 end(&session)?;
-                Ok((Exit::Success, Some(summary)))
+                let unasked = session.gate().unasked();
+                if unasked > 0 {
+                    let what = if unasked == 1 { "one call was".to_owned() } else { format!("{unasked} calls were") };
+                    report(&format!("{what} refused because nobody could be asked; --approver names a program that answers"));
+                }
+                Ok((if unasked == 0 { Exit::Success } else { Exit::Unasked }, Some(summary)))
             }
             Err(error) => {
                 // Neither a log nor a screen that is gone may hide why.

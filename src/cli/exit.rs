@@ -19,6 +19,8 @@ pub enum Exit {
     Provider,
     /// The log, the state or standard output could not be written.
     Output,
+    /// `exec`: there is an answer, but something was refused because nobody could be asked.
+    Unasked,
     /// `sandbox`: a limit of the policy, or a change of its view from outside, ended the command (as timeout(1)).
     Limit,
     /// `sandbox`: portcullis refused; the command did not run (as docker run).
@@ -44,6 +46,7 @@ impl Exit {
             Self::Sandbox => 4,
             Self::Provider => 5,
             Self::Output => 6,
+            Self::Unasked => 7,
             Self::Limit => 124,
             Self::Refused => 125,
             Self::NotExecutable => 126,
@@ -70,6 +73,7 @@ Exit codes:
   4    the host cannot enforce what the policy requires
   5    the model's endpoint refused, or could not be reached
   6    the log or standard output could not be written
+  7    `exec`: answered, but something was refused because nobody could be asked
   130  interrupted (128 + the signal's number)
   `portcullis sandbox` passes on the command's own code, and adds:
   124  the limit on time, or a change of its view from outside, ended the command

@@ -107,7 +107,8 @@ impl Gate {
                 return self.allowed(settled, invocation);
             }
             if !self.asker.is_anybody() {
-                settled.decided_by = "rule";
+                settled.decided_by = "nobody";
+                self.unasked.set(self.unasked.get() + 1);
                 let reason = format!("a person would have to approve this, and none can be asked here: {because}");
                 settled.invocation = Err(Refusal { reason });
                 return Ok(settled);
@@ -262,6 +263,9 @@ impl Gate {
         })?;
         let began = Instant::now();
         let mut answered = self.asker.ask(question).await;
+        if matches!(answered.by, By::Nobody | By::Timeout) {
+            self.unasked.set(self.unasked.get() + 1);
+        }
         if let Answer::Always { scope, permission } = &answered.answer
             && !offers(question, *scope, permission)
         {

@@ -105,6 +105,8 @@ pub struct Gate {
     /// What the model has to be told before it is asked again.
     notes: RefCell<Vec<String>>,
     outputs: Cell<u32>,
+    /// Calls that were refused because nobody could be asked.
+    pub(super) unasked: Cell<u32>,
 }
 
 /// Wall-clock limit of a built-in file tool, within the policy's.
@@ -145,6 +147,7 @@ impl Gate {
             background: Background::default(),
             notes: RefCell::new(Vec::new()),
             outputs: Cell::new(0),
+            unasked: Cell::new(0),
         };
         gate.renew_rules();
         Ok(gate)
@@ -157,12 +160,18 @@ impl Gate {
         self
     }
 
-    /// In a mode that asks more often than the policy does.
-    #[must_use]
-    pub fn in_mode(self, ask: Ask) -> Self {
-        self.ask.set(ask.max(self.policy.ask));
-        self.renew_rules();
-        self
+    /// In a mode that asks more often than the policy does, from the start: stricter than the policy is always possible, laxer is the policy's to say.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub fn in_mode(self, ask: Ask) -> Result<Self, GateError> {
+        let ask = ask.max(self.policy.ask);
+        if ask != self.ask.get() {
+            self.log.append(Event::AskMode { mode: ask })?;
+            self.ask.set(ask);
+            self.renew_rules();
+        }
+        Ok(self)
     }
 
     /// The log that the gate writes.
@@ -234,6 +243,11 @@ impl Gate {
     /// Who is to see the output of programs as it comes.
     pub fn watch(&self, live: UnboundedSender<Live>) {
         *self.live.borrow_mut() = Some(live);
+    }
+
+    /// How many calls were refused because nobody could be asked, or nobody answered in time.
+    pub fn unasked(&self) -> u32 {
+        self.unasked.get()
     }
 
     /// When a person is asked.

@@ -41,6 +41,7 @@ impl Gate {
             return refuse("nobody is asked ([approval] ask = \"never\")");
         }
         if !self.asker.is_anybody() {
+            self.unasked.set(self.unasked.get() + 1);
             return refuse("a person would have to grant this, and none can be asked here");
         }
         let because = "the model asks for more than the policy gives".to_owned();
