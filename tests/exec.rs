@@ -11,6 +11,8 @@
     reason = "helpers of tests stand outside of the functions that clippy takes for tests, and have to start the program"
 )]
 
+#[path = "exec/approver.rs"]
+mod approver;
 #[path = "exec/calls.rs"]
 mod calls;
 #[path = "exec/demo.rs"]

@@ -6,7 +6,7 @@
 //! JSON object on standard output and exits with 0:
 //!
 //! - `{"answer":"once"}`
-//! - `{"answer":"always","scope":"session","permission":{"words":["cargo","test"]}}`, with a scope and the permission that `lasting` offers
+//! - `{"answer":"always","scope":"session","permission":{"words":{"words":["cargo","test"]}}}`, with a scope and the permission that `lasting` offers
 //! - `{"answer":"edit","command":"cargo test -q"}`
 //! - `{"answer":"refuse"}`, `{"answer":"refuse","say":"a word to the model"}`
 //! - `{"answer":"stop"}`
@@ -157,7 +157,7 @@ mod tests {
             (r#"{"answer":"refuse"}"#, Answer::Refuse { say: None }),
             (r#"{"answer":"refuse","say":"no"}"#, Answer::Refuse { say: Some("no".to_owned()) }),
             (r#"{"answer":"edit","command":"ls"}"#, Answer::Edit { command: "ls".to_owned() }),
-            (r#"{"answer":"always","scope":"user","permission":{"words":["make"]}}"#, Answer::Always { scope: Scope::User, permission: words }),
+            (r#"{"answer":"always","scope":"user","permission":{"words":{"words":["make"]}}}"#, Answer::Always { scope: Scope::User, permission: words }),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text.as_bytes()), Ok(expected), "{text}");

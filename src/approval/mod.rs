@@ -15,6 +15,7 @@ pub mod builtin;
 pub mod decision;
 pub mod facts;
 pub mod question;
+pub mod report;
 pub mod shell;
 pub mod store;
 pub mod trust;

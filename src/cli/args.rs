@@ -121,6 +121,9 @@ pub(super) enum Command {
     /// Begin a session that shares everything so far with an earlier one, and leave that one as it is.
     #[command(after_help = RESUME_EXAMPLES)]
     Fork(ResumeArguments),
+    /// List what you allowed for longer than one call, take it back, or look back on what you were asked.
+    #[command(subcommand, after_help = super::grants::EXAMPLES)]
+    Grants(super::grants::GrantsCommand),
     /// Say what this machine can enforce, and what that means for each preset.
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor {

@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod exec;
 pub mod exit;
+mod grants;
 mod output;
 mod policy;
 mod prompt;
@@ -47,6 +48,7 @@ fn run(arguments: Arguments) -> Exit {
         Command::Resume(arguments) | Command::Fork(arguments) if arguments.list => chat::list(&arguments.chat(false)),
         Command::Resume(arguments) => chat::run(&arguments.chat(false)),
         Command::Fork(arguments) => chat::run(&arguments.chat(true)),
+        Command::Grants(command) => grants::run(&command),
         Command::Doctor { json } => doctor::run(json),
         Command::Policy(command) => policy::run(&command),
         Command::Sandbox { common, command } => sandbox::run(common.workspace.as_deref(), common.policy.as_deref(), &command),

@@ -138,7 +138,9 @@ fn a_rule_that_asks_or_forbids_is_refused_with_its_file_and_line() {
     let world = World::new();
     let policy = world.policy("[[command]]\nprefix = [\"touch\", \"forbidden\"]\ndecision = \"forbid\"\nwhy = \"It must not be.\"\n");
     let turn = Turn::items([shell("git push origin main"), shell("true && touch forbidden"), shell("touch allowed"), shell("sudo ls")]);
-    let played = world.play_with(&["--policy", &policy], [turn]).well();
+    let played = world.play_with(&["--policy", &policy], [turn]);
+    // Answered, but nobody could be asked about the first call.
+    assert_eq!(played.ended.code(), Some(7), "{:#?}", played.ended);
     let outputs = played.outputs();
     assert!(outputs[0].starts_with("Refused: ") && outputs[0].contains("approve") && outputs[0].contains("git push"), "{}", outputs[0]);
     assert!(outputs[0].contains("workspace-write.toml:"), "{}", outputs[0]);
@@ -156,7 +158,7 @@ fn a_rule_that_asks_or_forbids_is_refused_with_its_file_and_line() {
         .map(|record| (record["decision"].clone(), record["decided_by"].clone()))
         .collect();
     let refused = (json!("refuse"), json!("rule"));
-    assert_eq!(decisions, [refused.clone(), refused.clone(), (json!("allow"), json!("policy")), refused]);
+    assert_eq!(decisions, [(json!("refuse"), json!("nobody")), refused.clone(), (json!("allow"), json!("policy")), refused]);
 }
 
 #[test]
@@ -164,11 +166,19 @@ fn ask_always_refuses_every_call_that_touches_anything() {
     let world = World::new();
     let model = start([Turn::items([shell("touch ran"), read_file("x"), call("update_plan", json!({"plan": []}))]), Turn::message("done")]);
     let ended = finish(world.exec(&model, &["--json", "--ask", "always", "x"]).env("LC_ALL", "C"));
-    assert_eq!(ended.code(), Some(0), "{ended:#?}");
+    assert_eq!(ended.code(), Some(7), "{ended:#?}");
+    assert!(ended.complaint().contains("2 calls were refused because nobody could be asked"), "{ended:#?}");
     let outputs = model.requests()[1].outputs();
     assert!(outputs[0].1.starts_with("Refused: ") && outputs[1].1.starts_with("Refused: "), "{outputs:?}");
     assert!(outputs[2].1.starts_with("Plan recorded"), "{outputs:?}");
     assert!(world.tree().is_empty());
+}
+
+#[test]
+fn ask_never_refuses_by_the_policy_and_that_is_no_failure() {
+    let world = World::new();
+    let played = world.play_with(&["--ask", "never"], [one(shell("git push origin main"))]).well();
+    assert!(played.outputs()[0].contains("asks nobody"), "{:?}", played.outputs());
 }
 
 #[test]
