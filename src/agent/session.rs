@@ -107,6 +107,15 @@ impl Session {
         }
     }
 
+    /// Writes its end to the log. What runs in the background ends with it.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub fn end(&self) -> Result<(), LogError> {
+        self.gate.record_ends()?;
+        self.gate.log().append(Record::SessionEnd)
+    }
+
     /// How many items it began with, if it goes on with an earlier one.
     pub fn resumed(&self) -> Option<usize> {
         self.resumed

@@ -135,7 +135,10 @@ impl Asker for Approver {
                 Ok(Ok(Ok(answer))) => Answered { answer, by: By::Approver, why: None },
                 Ok(Ok(Err(why))) => Answered::nobody(By::Approver, why),
                 Ok(Err(error)) => Answered::nobody(By::Approver, format!("it could not be run ({error})")),
-                Err(_) => Answered::nobody(By::Timeout, format!("the approver gave no answer within {}", humantime::format_duration(self.patience))),
+                Err(_) => Answered::nobody(
+                    By::Timeout,
+                    format!("the approver gave no answer within {}", humantime::format_duration(self.patience)),
+                ),
             }
         })
     }
@@ -157,20 +160,33 @@ mod tests {
             (r#"{"answer":"refuse"}"#, Answer::Refuse { say: None }),
             (r#"{"answer":"refuse","say":"no"}"#, Answer::Refuse { say: Some("no".to_owned()) }),
             (r#"{"answer":"edit","command":"ls"}"#, Answer::Edit { command: "ls".to_owned() }),
-            (r#"{"answer":"always","scope":"user","permission":{"words":{"words":["make"]}}}"#, Answer::Always { scope: Scope::User, permission: words }),
+            (
+                r#"{"answer":"always","scope":"user","permission":{"words":{"words":["make"]}}}"#,
+                Answer::Always { scope: Scope::User, permission: words },
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text.as_bytes()), Ok(expected), "{text}");
         }
-        for text in ["", "\n", "yes", "{}", "\"once\"", "{\"answer\":\"yes\"}", "{\"answer\":\"once\"}{\"answer\":\"once\"}", "[{\"answer\":\"once\"}]"] {
+        for text in [
+            "",
+            "\n",
+            "yes",
+            "{}",
+            "\"once\"",
+            "{\"answer\":\"yes\"}",
+            "{\"answer\":\"once\"}{\"answer\":\"once\"}",
+            "[{\"answer\":\"once\"}]",
+        ] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
     }
 
     #[test]
     fn the_key_is_not_in_its_environment_by_any_name() {
-        let environment: BTreeMap<String, String> =
-            [("KEY", "other"), ("COPY", "Bearer sk-1234"), ("PATH", "/bin")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let environment: BTreeMap<String, String> = [("KEY", "other"), ("COPY", "Bearer sk-1234"), ("PATH", "/bin")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
         let approver = Approver::new("a 'b c'", &environment, "KEY", Some("sk-1234"), Duration::from_secs(1)).unwrap();
         assert_eq!(approver.environment.into_iter().collect::<Vec<_>>(), [("PATH".to_owned(), "/bin".to_owned())]);
         assert_eq!((approver.program.as_str(), approver.arguments.as_slice()), ("a", ["b c".to_owned()].as_slice()));

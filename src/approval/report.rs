@@ -49,7 +49,11 @@ impl Saving {
         match &self.permission {
             Permission::Words { words } => {
                 let prefix: Vec<String> = words.iter().map(quoted).collect();
-                Some(format!("[[command]]\nprefix   = [{}]\ndecision = \"allow\"\nwhy      = \"approved {} times\"\n", prefix.join(", "), self.approved))
+                Some(format!(
+                    "[[command]]\nprefix   = [{}]\ndecision = \"allow\"\nwhy      = \"approved {} times\"\n",
+                    prefix.join(", "),
+                    self.approved
+                ))
             }
             Permission::Wider(Wider::Read(path)) => Some(format!("[filesystem]\nread = [{}]\n", quoted(&path.display().to_string()))),
             Permission::Wider(Wider::Write(path)) => Some(format!("[filesystem]\nwrite = [{}]\n", quoted(&path.display().to_string()))),

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     agent::{Event, Interrupt, Observer, Session, SessionError, TurnError, TurnSummary, turn},
     approval::{Approver, NoProgram, Store},
-    audit::{Event as Record, Log},
+    audit::Log,
     model::{Endpoint, ModelError, Secret},
     policy::Ask,
     sandbox::{LaunchError, Launcher, sys},
@@ -111,9 +111,11 @@ impl ExecError {
             GateError::Stopped => Exit::Failure,
         };
         match self {
-            Self::NoPrompt | Self::Prompt(_) | Self::NoKey { .. } | Self::Approver(_) | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => {
-                Exit::Usage
-            }
+            Self::NoPrompt
+            | Self::Prompt(_)
+            | Self::NoKey { .. }
+            | Self::Approver(_)
+            | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => Exit::Usage,
             Self::Resolve(error) => error.exit(),
             Self::Session(SessionError::Model(_)) | Self::Turn(TurnError::Model(_) | TurnError::Cut { .. }) => Exit::Provider,
             Self::Session(SessionError::Log(_) | SessionError::Rollout(_)) | Self::Turn(TurnError::Output(_) | TurnError::Kept(_)) => {
@@ -140,7 +142,9 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
         None => return Err(ExecError::NoKey { variable: task.key_variable.clone(), url: endpoint.base_url().to_owned() }),
     }
     let approver = match &task.approver {
-        Some(command) => Some(Approver::new(command, &folders.environment, &task.key_variable, key.as_deref().map(str::trim), task.approver_timeout)?),
+        Some(command) => {
+            Some(Approver::new(command, &folders.environment, &task.key_variable, key.as_deref().map(str::trim), task.approver_timeout)?)
+        }
         None => None,
     };
     let resolved = resolve::resolve(task.workspace.as_deref(), task.policy.as_deref(), &folders)?;
@@ -236,7 +240,7 @@ pub(super) fn drive(
             Err(error) => {
                 // Neither a log nor a screen that is gone may hide why.
                 let _ = turn::record(&session, "failed");
-                let _ = session.gate().log().append(Record::SessionEnd);
+                let _ = session.end();
                 let _ = observer.event(&Event::TurnFailed { error: error.to_string() });
                 Err(error.into())
             }
@@ -245,7 +249,7 @@ pub(super) fn drive(
 }
 
 fn end(session: &Session) -> Result<(), ExecError> {
-    Ok(session.gate().log().append(Record::SessionEnd).map_err(TurnError::from)?)
+    Ok(session.end().map_err(TurnError::from)?)
 }
 
 /// How long an orderly end may take after a signal. Then the process ends at once; the launcher sees that and cleans up.

@@ -136,9 +136,13 @@ const fn why(lapsed: Lapsed) -> &'static str {
 /// All records in a folder of logs. Lines that are none, such as the last one of a session that was killed, are passed over.
 fn records(folder: &Path) -> Vec<Record> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
+    let mut files: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
     files.sort();
-    let lines = files.iter().filter_map(|path| fs::File::open(path).ok()).flat_map(|file| BufReader::new(file.take(LOG_CAP)).lines().map_while(Result::ok));
+    let lines = files
+        .iter()
+        .filter_map(|path| fs::File::open(path).ok())
+        .flat_map(|file| BufReader::new(file.take(LOG_CAP)).lines().map_while(Result::ok));
     lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()
 }
 
@@ -154,7 +158,9 @@ fn words(report: &Report) -> String {
     if saved == 0 {
         return text;
     }
-    text.push_str(&format!("\nthese rules would have saved {saved} questions; look at each before you take it into a policy of your own:\n"));
+    text.push_str(&format!(
+        "\nthese rules would have saved {saved} questions; look at each before you take it into a policy of your own:\n"
+    ));
     for saving in report.savings.iter().take(PROPOSALS) {
         text.push_str(&format!("\n# saves {}: {}\n", saving.questions(), visible_line(&saving.permission.sentence())));
         match saving.rule() {

@@ -25,7 +25,7 @@ use super::{
     shell::{Command, ending},
 };
 use crate::{
-    audit::{CallStatus, Event, Log},
+    audit::{CallStatus, Event, Log, LogError},
     policy::Limits,
     sandbox::{LaunchError, Launcher, message::Launch},
 };
@@ -66,6 +66,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Running {
+    call: String,
     command: String,
     began: Instant,
     shared: Arc<Mutex<Shared>>,
@@ -189,7 +190,15 @@ impl Gate {
         };
         let number = self.background.last.get() + 1;
         self.background.last.set(number);
-        let program = Running { command: command.to_owned(), began, shared, ended: ended.clone(), stop, task: tokio::spawn(task.run()) };
+        let program = Running {
+            call: id.to_owned(),
+            command: command.to_owned(),
+            began,
+            shared,
+            ended: ended.clone(),
+            stop,
+            task: tokio::spawn(task.run()),
+        };
         self.background.programs.borrow_mut().insert(number, Rc::new(program));
         let _ = timeout(FIRST_LOOK, ended.wait_for(|ended| *ended)).await;
         let text = self.background_look(number).unwrap_or_default();
@@ -227,6 +236,29 @@ impl Gate {
         let mut ended = program.ended.clone();
         let _ = timeout(STOP_PATIENCE, ended.wait_for(|ended| *ended)).await;
         true
+    }
+
+    /// Records of everything that still runs that it ends with the session. Dropping the gate ends it.
+    ///
+    /// # Errors
+    /// If that cannot be recorded.
+    pub fn record_ends(&self) -> Result<(), LogError> {
+        for program in self.background.programs.borrow().values() {
+            let shared = program.shared();
+            if shared.ended.is_none() {
+                self.log.append(Event::BackgroundEnd {
+                    call: program.call.clone(),
+                    status: CallStatus::Interrupted,
+                    exit_code: None,
+                    duration_ms: u64::try_from(program.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    output_bytes: shared.last.total(),
+                    refused_calls: Vec::new(),
+                    undone: Vec::new(),
+                })?;
+                program.task.abort();
+            }
+        }
+        Ok(())
     }
 
     /// All of them in words.

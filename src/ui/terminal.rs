@@ -55,6 +55,7 @@ pub fn guard() -> io::Result<()> {
         std::panic::set_hook(Box::new(move |panic| {
             if let Ok(mut terminal) = open() {
                 let _ = terminal.write_all(farewell());
+                TAKEN.store(false, Ordering::Relaxed);
             }
             restore();
             before(panic);

@@ -91,7 +91,8 @@ fn once_is_one_call_and_a_question_holds_all_that_will_happen() {
     assert_eq!(on_record.iter().map(|record| &record["shown"]).collect::<Vec<_>>(), [&questions[0]["shown"], &questions[1]["shown"]]);
     let answers: Vec<_> = asked.events("answer").iter().map(|record| (record["answer"].clone(), record["by"].clone())).collect();
     assert_eq!(answers, [(json!("once"), json!("approver")), (json!("refuse"), json!("approver"))]);
-    let intents: Vec<_> = asked.events("call_intent").iter().map(|record| (record["decision"].clone(), record["decided_by"].clone())).collect();
+    let intents: Vec<_> =
+        asked.events("call_intent").iter().map(|record| (record["decision"].clone(), record["decided_by"].clone())).collect();
     assert_eq!(intents, [(json!("allow"), json!("approver")), (json!("refuse"), json!("approver"))]);
 }
 
@@ -150,8 +151,12 @@ fn what_was_not_offered_is_no_answer() {
 fn a_program_that_fails_floods_or_is_late_has_refused() {
     let asked = Asked::new();
     let sleep = unique_sleep();
-    let commands =
-        [format!("echo '{ONCE}'; exit 3"), "head -c 200000 /dev/zero".to_owned(), format!("sleep {sleep}; echo '{ONCE}'"), format!("echo '{ONCE}'")];
+    let commands = [
+        format!("echo '{ONCE}'; exit 3"),
+        "head -c 200000 /dev/zero".to_owned(),
+        format!("sleep {sleep}; echo '{ONCE}'"),
+        format!("echo '{ONCE}'"),
+    ];
     asked.commands(&commands);
     let turns = (0..4).map(|number| one(shell(&format!("touch {number}"))));
     let played = asked.play_with(TOUCH_ASKS, &["--approver-timeout", "1s"], turns);
@@ -162,7 +167,10 @@ fn a_program_that_fails_floods_or_is_late_has_refused() {
     assert!(processes_with(&format!("sleep\0{sleep}")).is_empty());
     let by: Vec<_> = asked.events("answer").iter().map(|record| record["by"].clone()).collect();
     assert_eq!(by, [json!("approver"), json!("approver"), json!("timeout"), json!("approver")]);
-    let played = asked.world.play_with(&["--policy", &asked.world.policy(TOUCH_ASKS), "--approver", "/no/such/program"], [one(shell("touch 9"))]).well();
+    let played = asked
+        .world
+        .play_with(&["--policy", &asked.world.policy(TOUCH_ASKS), "--approver", "/no/such/program"], [one(shell("touch 9"))])
+        .well();
     assert!(played.outputs()[0].contains("could not be run") && !asked.has("9"), "{:?}", played.outputs());
 }
 
@@ -345,7 +353,10 @@ fn grants_are_listed_taken_back_and_looked_back_on() {
     let id = json[0]["id"].as_str().unwrap().to_owned();
     let looked = run(&["report"]);
     assert!(looked.stdout.contains("asked 4 times: allowed 3 for one call and 1 for longer"), "{looked:#?}");
-    assert!(looked.stdout.contains("would have saved 2 questions") && looked.stdout.contains("prefix   = [\"touch\", \"one\"]"), "{looked:#?}");
+    assert!(
+        looked.stdout.contains("would have saved 2 questions") && looked.stdout.contains("prefix   = [\"touch\", \"one\"]"),
+        "{looked:#?}"
+    );
     assert_eq!(run(&["revoke", "00000000"]).code(), Some(2));
     assert_eq!(run(&["revoke", &id]).code(), Some(0));
     asked.answers(&[REFUSE]);
@@ -369,5 +380,5 @@ fn what_runs_in_the_background_is_confined_looked_at_and_ended() {
     assert!(world.workspace().join("two").exists() && !world.path("planted").exists());
     // The second ended with the session.
     assert!(processes_with(&format!("sleep\0{sleep}")).is_empty());
-    assert_eq!(world.records().iter().filter(|record| record["event"] == "background_end").count(), 1);
+    assert_eq!(world.records().iter().filter(|record| record["event"] == "background_end").count(), 2);
 }

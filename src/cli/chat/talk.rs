@@ -11,7 +11,6 @@ use tokio::{
 use super::command::{self, Command};
 use crate::{
     agent::{Event, Interrupt, Observer, Session, TurnError, turn},
-    audit::Event as Record,
     cli::{exec::ExecError, exit::Exit},
     policy::claims,
     tools::{Gate, Live},
@@ -105,7 +104,7 @@ impl Talk {
             }
         };
         // A log that is gone is what ended it, or will be found by whoever reads it.
-        let closed = self.session.gate().log().append(Record::SessionEnd);
+        let closed = self.session.end();
         match (ended, closed) {
             (Ok(_), Err(error)) => Err(TurnError::from(error).into()),
             (ended, _) => ended,
@@ -120,14 +119,12 @@ impl Talk {
             screen.status().ask = self.session.gate().ask_mode();
             screen.say(Tone::Plain, "\n").and_then(|()| screen.say_status()).map_err(shown)?;
         }
-        let typed = loop {
-            tokio::select! {
-                typed = self.editor.read("› ") => break typed,
-                number = self.signals.end() => {
-                    // The prompt stands in a line that has no end yet.
-                    self.say(Tone::Plain, "\n")?;
-                    return Ok(Next::Ends(Ended::Exit(Exit::Signal(number))));
-                }
+        let typed = tokio::select! {
+            typed = self.editor.read("› ") => typed,
+            number = self.signals.end() => {
+                // The prompt stands in a line that has no end yet.
+                self.say(Tone::Plain, "\n")?;
+                return Ok(Next::Ends(Ended::Exit(Exit::Signal(number))));
             }
         };
         let text = match typed {
