@@ -116,6 +116,14 @@ pub enum Event {
         /// Output tokens.
         output_tokens: u64,
     },
+    /// The conversation was compacted.
+    #[serde(rename = "compacted")]
+    Compacted {
+        /// Bytes of it before.
+        before_bytes: usize,
+        /// Bytes of it now.
+        after_bytes: usize,
+    },
     /// The turn ended with an answer.
     #[serde(rename = "turn.finished")]
     TurnFinished {

@@ -16,6 +16,10 @@ const ABORTED: &str = "Aborted: the session ended while this ran. What it had do
 pub struct History {
     conversation: Conversation,
     rollout: Rollout,
+    /// How many items are the prefix.
+    prefix: usize,
+    /// What the person said, the last as far as it is kept.
+    said: Vec<String>,
 }
 
 impl History {
@@ -24,7 +28,7 @@ impl History {
     /// # Errors
     /// If it cannot be kept.
     pub fn begin(conversation: Conversation, rollout: Rollout) -> Result<Self, RolloutError> {
-        let mut history = Self { conversation: Conversation::new(), rollout };
+        let mut history = Self { prefix: conversation.len(), conversation: Conversation::new(), rollout, said: Vec::new() };
         for item in conversation.items() {
             history.rollout.item(item)?;
         }
@@ -36,16 +40,19 @@ impl History {
     ///
     /// # Errors
     /// If that cannot be kept.
-    pub fn resume(mut items: Vec<Box<RawValue>>, rollout: Rollout) -> Result<Self, RolloutError> {
-        let mut history = Self { conversation: Conversation::new(), rollout };
+    pub fn resume(mut items: Vec<Box<RawValue>>, prefix: usize, rollout: Rollout) -> Result<Self, RolloutError> {
+        let mut history = Self { conversation: Conversation::new(), rollout, prefix, said: Vec::new() };
         let reasons = |item: &RawValue| Kind::of(item).is_some_and(|kind| kind.r#type == "reasoning");
         let kept = items.iter().rposition(|item| !reasons(item)).map_or(0, |last| last + 1);
         history.rollout.forget(items.len() - kept)?;
         items.truncate(kept);
         let mut open: Vec<String> = Vec::new();
         let mut answered = BTreeSet::new();
-        for item in &items {
+        for (place, item) in items.iter().enumerate() {
             history.conversation.push_raw(item);
+            if place >= prefix {
+                history.said.extend(user_text(item));
+            }
             match Kind::of(item) {
                 Some(Kind { r#type, call_id: Some(call) }) if r#type == "function_call" => open.push(call),
                 Some(Kind { r#type, call_id: Some(call) }) if r#type == "function_call_output" => drop(answered.insert(call)),
@@ -64,6 +71,7 @@ impl History {
     /// If it cannot be kept; then it is not sent either. So for all that follow.
     pub fn user(&mut self, text: &str) -> Result<(), RolloutError> {
         self.rollout.turn(text)?;
+        self.said.push(text.to_owned());
         self.push(|conversation| conversation.push_user(text))
     }
 
@@ -102,6 +110,51 @@ impl History {
         Ok(())
     }
 
+    /// Bytes of the conversation.
+    pub fn len(&self) -> usize {
+        self.conversation.as_bytes().len()
+    }
+
+    /// Whether there is none, which never is so.
+    pub fn is_empty(&self) -> bool {
+        self.conversation.is_empty()
+    }
+
+    /// What the person said last, within so many characters, in order.
+    pub fn said(&self, characters: usize) -> Vec<String> {
+        let mut room = characters;
+        let mut last: Vec<String> = Vec::new();
+        for text in self.said.iter().rev() {
+            let length = text.chars().count();
+            if length > room {
+                break;
+            }
+            room -= length;
+            last.push(text.clone());
+        }
+        last.reverse();
+        last
+    }
+
+    /// Replaces all but the prefix.
+    ///
+    /// # Errors
+    /// As for [`Self::user`].
+    pub fn compact(&mut self, summary: &str, said: &[String]) -> Result<(), RolloutError> {
+        let count = self.conversation.len().saturating_sub(self.prefix);
+        self.rollout.compact(count)?;
+        self.conversation.take_back(count);
+        said.iter().try_for_each(|text| self.push(|conversation| conversation.push_user(text)))?;
+        self.developer(summary)
+    }
+
+    /// The body of a request that says one thing more, which is not kept.
+    pub fn body_with(&self, head: &EncodedHead, more: &str) -> bytes::Bytes {
+        let mut conversation = self.conversation.clone();
+        conversation.push_developer(more);
+        conversation.body(head)
+    }
+
     /// The body of the next request.
     pub fn body(&self, head: &EncodedHead) -> bytes::Bytes {
         self.conversation.body(head)
@@ -131,6 +184,21 @@ impl Kind {
     }
 }
 
+/// The text of a message of the person's.
+fn user_text(item: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Message {
+        role: String,
+        content: Vec<Text>,
+    }
+    #[derive(Deserialize)]
+    struct Text {
+        text: String,
+    }
+    let message: Message = serde_json::from_str(item.get()).ok()?;
+    (message.role == "user").then(|| message.content.into_iter().map(|part| part.text).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -140,7 +208,7 @@ mod tests {
 
     fn rollout(state: &Path) -> (String, Rollout) {
         let id = uuid::Uuid::now_v7().to_string();
-        let header = Header::new(&id, Path::new("/w"), Path::new("/w"), "m", "f".to_owned());
+        let header = Header::new(&id, Path::new("/w"), Path::new("/w"), "m", "f".to_owned(), 1);
         (id, Rollout::create(state, &header).unwrap())
     }
 
@@ -167,11 +235,36 @@ mod tests {
         drop(history);
         for _ in 0..2 {
             let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
-            let resumed = History::resume(read.items, read.rollout).unwrap();
+            let resumed = History::resume(read.items, read.header.prefix, read.rollout).unwrap();
             let text = String::from_utf8(resumed.conversation.as_bytes().to_vec()).unwrap();
             assert!(text.as_bytes().starts_with(&before));
             assert_eq!(text.matches("Aborted").count(), 1, "{text}");
             assert!(text.contains("\"call_id\":\"two\",\"output\":\"Aborted") && !text.contains("reasoning"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_compacted_history_keeps_the_prefix_what_was_said_and_the_summary_and_comes_back_so() {
+        let state = tempfile::tempdir().unwrap();
+        let (id, file) = rollout(state.path());
+        let mut conversation = Conversation::new();
+        conversation.push_developer("the sandbox");
+        let prefix = conversation.as_bytes().to_vec();
+        let mut history = History::begin(conversation, file).unwrap();
+        history.user(&"long ".repeat(100)).unwrap();
+        history.user("short").unwrap();
+        history.output("call", "old output").unwrap();
+        let said = history.said(50);
+        assert_eq!(said, ["short"]);
+        history.compact("the summary", &said).unwrap();
+        let bytes = history.conversation.as_bytes().to_vec();
+        drop(history);
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(bytes.starts_with(&prefix) && text.contains("short") && text.contains("the summary"), "{text}");
+        assert!(!text.contains("old output") && !text.contains("long"), "{text}");
+        let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
+        let again = History::resume(read.items, read.header.prefix, read.rollout).unwrap();
+        assert_eq!(again.conversation.as_bytes(), bytes);
+        assert_eq!(again.said(50), ["short"]);
     }
 }

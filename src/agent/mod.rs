@@ -1,8 +1,10 @@
 //! The loop: assemble, infer, invoke, respond, until the model calls no more tools.
 
+pub mod compact;
 pub mod event;
 pub mod history;
 pub mod interrupt;
+pub mod ledger;
 pub mod prefix;
 pub mod rollout;
 pub mod session;

@@ -1,7 +1,7 @@
 //! A session on disk: its items as the model was sent them, appended one by one, so that the session can be taken up again after any end.
 //!
 //! JSON Lines, readable by its owner alone. The first line is a [`Header`], every other one `{"item":…}` with an item's very bytes, `{"forget":N}` where
-//! the last N items were never sent, or `{"turn":"…"}` with the beginning of what the person asked. A last line that is not whole is as if it had
+//! the last N items were never sent, `{"compact":N}` where the last N items were replaced by those that follow, or `{"turn":"…"}` with the beginning of what the person asked. A last line that is not whole is as if it had
 //! never been written. Such a file holds what the person and the model said; no sandbox sees the folder.
 
 use std::{
@@ -47,11 +47,13 @@ pub struct Header {
     pub model: String,
     /// The fingerprint of the policy that the model was told.
     pub fingerprint: String,
+    /// How many of the items, from the first, are the prefix.
+    pub prefix: usize,
 }
 
 impl Header {
     /// Of a session that begins now.
-    pub fn new(session: &str, workspace: &Path, cwd: &Path, model: &str, fingerprint: String) -> Self {
+    pub fn new(session: &str, workspace: &Path, cwd: &Path, model: &str, fingerprint: String, prefix: usize) -> Self {
         Self {
             v: VERSION,
             session: session.to_owned(),
@@ -62,6 +64,7 @@ impl Header {
             cwd: cwd.to_path_buf(),
             model: model.to_owned(),
             fingerprint,
+            prefix,
         }
     }
 }
@@ -107,6 +110,7 @@ enum Line<'a> {
     #[serde(borrow)]
     Item(&'a RawValue),
     Forget(usize),
+    Compact(usize),
     Turn(String),
 }
 
@@ -223,6 +227,14 @@ impl Rollout {
         if count == 0 { Ok(()) } else { self.line(&Line::Forget(count)) }
     }
 
+    /// Notes that the last items are replaced by those that follow.
+    ///
+    /// # Errors
+    /// As for [`Self::item`].
+    pub fn compact(&mut self, count: usize) -> Result<(), RolloutError> {
+        self.line(&Line::Compact(count))
+    }
+
     /// Notes what a turn is about, for lists.
     ///
     /// # Errors
@@ -291,7 +303,7 @@ fn read(text: &str) -> Result<(Header, Vec<Box<RawValue>>), String> {
     for (line, number) in lines {
         match serde_json::from_str(line).map_err(|error| format!("line {number}: {error}"))? {
             Line::Item(raw) => items.push(raw.to_owned()),
-            Line::Forget(count) => items.truncate(items.len().saturating_sub(count)),
+            Line::Forget(count) | Line::Compact(count) => items.truncate(items.len().saturating_sub(count)),
             Line::Turn(_) => {}
         }
     }
@@ -330,7 +342,7 @@ mod tests {
     }
 
     fn header(session: &str, workspace: &Path) -> Header {
-        Header::new(session, workspace, workspace, "m", "f".to_owned())
+        Header::new(session, workspace, workspace, "m", "f".to_owned(), 0)
     }
 
     fn texts(items: &[Box<RawValue>]) -> Vec<String> {

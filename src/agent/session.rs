@@ -12,6 +12,7 @@ use crate::{
 use super::{
     event::Event,
     history::History,
+    ledger::Ledger,
     prefix::{Prefix, instruction_candidates},
     rollout::{Header, Reopened, Rollout, RolloutError},
     turn::TurnSummary,
@@ -51,6 +52,7 @@ pub struct Session {
     pub(super) gate: Gate,
     pub(super) head: EncodedHead,
     pub(super) history: History,
+    pub(super) ledger: Ledger,
     pub(super) requests: u64,
     /// Items of the session that it goes on with.
     resumed: Option<usize>,
@@ -85,7 +87,7 @@ impl Session {
         };
         match assembled.await {
             Ok((client, head, history, resumed)) => {
-                Ok(Self { id: id.to_owned(), client, gate, head, history, requests: 0, resumed, turn: TurnSummary::default() })
+                Ok(Self { id: id.to_owned(), client, gate, head, history, ledger: Ledger::default(), requests: 0, resumed, turn: TurnSummary::default() })
             }
             Err(error) => {
                 gate.log().append(Record::SessionEnd)?;
@@ -130,7 +132,7 @@ impl Session {
 fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<(EncodedHead, History), SessionError> {
     let model = &client.endpoint().model;
     let (head, conversation) = prefix.begin(model, id);
-    let header = Header::new(id, &gate.session().workspace, gate.cwd(), model, gate.policy().fingerprint());
+    let header = Header::new(id, &gate.session().workspace, gate.cwd(), model, gate.policy().fingerprint(), conversation.len());
     let rollout = Rollout::create(&gate.session().state, &header)?;
     Ok((head.encode(), History::begin(conversation, rollout)?))
 }
@@ -140,7 +142,7 @@ fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Resul
     let Reopened { header, items, rollout } = kept;
     gate.log().append(Record::Resumed { session: header.session.clone() })?;
     let (head, _) = prefix.begin(&client.endpoint().model, &header.cache_key);
-    let mut history = History::resume(items, rollout)?;
+    let mut history = History::resume(items, header.prefix, rollout)?;
     if header.fingerprint != gate.policy().fingerprint() {
         history.developer(&format!("From here on another policy is in force, in place of the one before:\n\n{}", render(gate.policy())))?;
     }

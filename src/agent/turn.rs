@@ -9,6 +9,7 @@ use super::{
     event::{Event, Observer},
     history::History,
     interrupt::Interrupt,
+    ledger::Ledger,
     rollout::RolloutError,
     session::Session,
 };
@@ -148,7 +149,7 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     let reply = session.client.respond(body, &sender);
     tokio::pin!(reply);
     let (mut items, mut answer, mut replied) = (Vec::new(), String::new(), None);
-    let mut calls = Calls::new(&session.gate);
+    let mut calls = Calls::new(&session.gate, &mut session.ledger);
     let history = &mut session.history;
     while !calls.stopped && (replied.is_none() || !calls.idle()) {
         tokio::select! {
@@ -238,6 +239,7 @@ type Running<'a> = Pin<Box<dyn Future<Output = (usize, Result<Outcome, GateError
 /// and may change something.
 struct Calls<'a> {
     gate: &'a Gate,
+    ledger: &'a mut Ledger,
     all: Vec<(String, String, String)>,
     waiting: VecDeque<(usize, bool)>,
     running: FuturesUnordered<Running<'a>>,
@@ -248,9 +250,9 @@ struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    fn new(gate: &'a Gate) -> Self {
+    fn new(gate: &'a Gate, ledger: &'a mut Ledger) -> Self {
         let (all, waiting, outputs) = (Vec::new(), VecDeque::new(), Vec::new());
-        Self { gate, all, waiting, running: FuturesUnordered::new(), alone: false, stopped: false, outputs }
+        Self { gate, ledger, all, waiting, running: FuturesUnordered::new(), alone: false, stopped: false, outputs }
     }
 
     fn idle(&self) -> bool {
@@ -279,7 +281,7 @@ impl<'a> Calls<'a> {
     }
 
     fn finish(&mut self, place: usize, outcome: Result<Outcome, GateError>, observer: &mut dyn Observer) -> Result<(), TurnError> {
-        let Outcome { text, status, exit_code, denials, duration_ms, plan: _ } = match outcome {
+        let Outcome { text, status, exit_code, denials, duration_ms, plan } = match outcome {
             Err(GateError::Stopped) => {
                 self.stopped = true;
                 Outcome::of(
@@ -289,7 +291,11 @@ impl<'a> Calls<'a> {
             }
             outcome => outcome?,
         };
-        let (call, tool, _) = self.all[place].clone();
+        let (call, tool, arguments) = self.all[place].clone();
+        self.ledger.call(&tool, &arguments, status, exit_code);
+        if let Some(plan) = plan {
+            self.ledger.plan(plan);
+        }
         self.outputs[place] = Some(text.clone());
         observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
         self.start(observer)

@@ -61,6 +61,13 @@ pub enum Event {
         /// The one whose conversation it is, a UUID of version 7.
         session: String,
     },
+    /// The conversation was compacted: the prompt did not only grow here.
+    Compaction {
+        /// Bytes of it before.
+        before_bytes: u64,
+        /// Bytes of it now.
+        after_bytes: u64,
+    },
     /// A call is about to run, or was refused. Written before anything starts.
     CallIntent {
         /// The call's id, as the model gave it.

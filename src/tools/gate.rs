@@ -452,7 +452,8 @@ impl Gate {
     }
 }
 
-fn show_plan(plan: &[PlanStep]) -> String {
+/// A plan in words.
+pub fn show_plan(plan: &[PlanStep]) -> String {
     let mut text = "Plan recorded:".to_owned();
     for PlanStep { step, status } in plan {
         let mark = match status {

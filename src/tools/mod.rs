@@ -21,4 +21,5 @@ mod widening;
 pub use background::BackgroundProgram;
 pub use gate::{Gate, GateError, Live, Outcome};
 pub use outcome::VIEW_CHANGED;
-pub use registry::{Invocation, definitions};
+pub use gate::show_plan;
+pub use registry::{Invocation, PlanStep, definitions, parse};

@@ -127,6 +127,9 @@ impl<W: Write> Observer for Screen<W> {
                 self.line(Tone::Caution, &format!("retry {attempt} of {of} in {wait_ms} ms: {}", visible_line(why)))?;
             }
             Event::Warning { text } => self.line(Tone::Caution, &format!("note: {}", visible_line(text)))?,
+            Event::Compacted { before_bytes, after_bytes } => {
+                self.line(Tone::Caution, &format!("the conversation was compacted: {before_bytes} bytes before, {after_bytes} now"))?;
+            }
             Event::TurnFinished { requests, input_tokens, cached_tokens, output_tokens } => {
                 let text = format!("\n{requests} requests, {input_tokens} tokens in ({cached_tokens} cached), {output_tokens} out");
                 self.line(Tone::Faint, &text)?;

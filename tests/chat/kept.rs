@@ -72,3 +72,41 @@ fn another_session_can_be_chosen_from_within_one() {
     let text = String::from_utf8_lossy(&session.requests()[1].body).into_owned();
     assert!(text.contains("the first task") && text.contains("more of it"), "{text}");
 }
+
+#[test]
+fn a_compacted_session_goes_on_with_a_summary_and_what_was_done() {
+    let turns = [
+        shell("echo done > made"),
+        Turn::message("A very long answer."),
+        Turn::message("SUMMARY: we made a file."),
+        Turn::message("Yes."),
+        Turn::message("Resumed."),
+    ];
+    let Some(session) = Setting::new().begin("a_compacted_session", turns) else { return };
+    session.line("make the file");
+    session.turn("A very long answer.");
+    session.line("/compact");
+    session.wait("the conversation was compacted");
+    session.line("is it there?");
+    session.turn("Yes.");
+    let bodies: Vec<String> = session.requests().iter().map(|request| String::from_utf8(request.body.clone()).unwrap()).collect();
+    // The summary is asked for behind all that was sent, so that it is a hit of the provider's cache.
+    assert!(bodies[2].starts_with(&bodies[1][..bodies[1].len() - 2]) && bodies[2].contains("Sum up this conversation"));
+    let after = &bodies[3];
+    for kept in ["make the file", "SUMMARY: we made a file.", "shell: echo done > made → ok", "is it there?"] {
+        assert!(after.contains(kept), "{kept}: {after}");
+    }
+    assert!(!after.contains("A very long answer.") && !after.contains("Sum up this conversation"), "{after}");
+    // The prefix is as it was.
+    let prefix = bodies[0].split("make the file").next().unwrap();
+    assert!(after.starts_with(prefix));
+    assert_eq!(session.events("compaction").len(), 1);
+    session.keys(&["C-d"]);
+    session.ended();
+    session.run(&["resume", "--last"]);
+    session.wait("an earlier one goes on");
+    session.line("still?");
+    session.turn("Resumed.");
+    let resumed = String::from_utf8(session.requests()[4].body.clone()).unwrap();
+    assert!(resumed.starts_with(&after[..after.len() - 2]), "{resumed}");
+}

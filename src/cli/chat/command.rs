@@ -23,6 +23,8 @@ pub(super) enum Command {
     Output(u32),
     /// Ends one of these.
     Stop(u32),
+    /// Has the model sum up the conversation, and goes on from there.
+    Compact,
     /// Tokens so far.
     Cost,
     /// Where the log is.
@@ -34,9 +36,10 @@ pub(super) enum Command {
 }
 
 /// Each command as it is typed, with what it is for.
-pub(super) const ALL: [(&str, &str); 13] = [
+pub(super) const ALL: [(&str, &str); 14] = [
     ("/ask", "when you are asked; /ask always|when-needed|never changes it"),
     ("/background", "programs that go on in the background"),
+    ("/compact", "have the conversation summed up, so that it costs less from here on"),
     ("/cost", "tokens so far, and how many came from the provider's cache"),
     ("/diff", "what differs from the last commit, in the workspace"),
     ("/grants", "what you allowed for longer than one call"),
@@ -74,6 +77,7 @@ pub(super) fn parse(line: &str) -> Result<Command, String> {
         ("/stop", _) => number().map(Command::Stop),
         (_, Some(_)) if ALL.iter().any(|(known, _)| *known == name) => Err(format!("{name} takes nothing more")),
         ("/background", None) => Ok(Command::Background),
+        ("/compact", None) => Ok(Command::Compact),
         ("/cost", None) => Ok(Command::Cost),
         ("/diff", None) => Ok(Command::Diff),
         ("/grants", None) => Ok(Command::Grants),

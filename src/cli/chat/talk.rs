@@ -10,7 +10,7 @@ use tokio::{
 
 use super::command::{self, Command};
 use crate::{
-    agent::{Event, Interrupt, Observer, Session, TurnError, turn},
+    agent::{Event, Interrupt, Observer, Session, TurnError, compact, turn},
     cli::{exec::ExecError, exit::Exit},
     policy::claims,
     tools::{Gate, Live},
@@ -86,6 +86,15 @@ pub(super) enum Ended {
     Resume,
 }
 
+/// What takes its time.
+#[derive(Clone, Copy)]
+enum Doing<'a> {
+    /// A turn, with what the person said.
+    Turn(&'a str),
+    /// A compaction.
+    Compact,
+}
+
 /// Whether the session goes on.
 enum Next {
     Goes,
@@ -144,7 +153,7 @@ impl Talk {
         match text.trim() {
             "" => Ok(Next::Goes),
             line if line.starts_with('/') => self.obey(line).await,
-            _ => self.turn(&text).await,
+            _ => self.watched(Doing::Turn(&text)).await,
         }
     }
 
@@ -173,8 +182,8 @@ impl Talk {
         self.screen.borrow_mut().say(tone, text).map_err(shown)
     }
 
-    /// One turn, which the person can interrupt.
-    async fn turn(&mut self, prompt: &str) -> Result<Next, ExecError> {
+    /// Something that takes its time, and that the person can interrupt.
+    async fn watched(&mut self, doing: Doing<'_>) -> Result<Next, ExecError> {
         let interrupt = Interrupt::default();
         let mut observer = Shown(Rc::clone(&self.screen));
         let quiet = Quiet::begin().map_err(shown)?;
@@ -182,7 +191,12 @@ impl Talk {
         let mut end = None;
         let ended = {
             let Self { session, output, signals, screen, .. } = self;
-            let turn = turn::run(session, prompt, &interrupt, &mut observer);
+            let turn = async {
+                match doing {
+                    Doing::Turn(prompt) => turn::run(session, prompt, &interrupt, &mut observer).await.map(drop),
+                    Doing::Compact => compact::run(session, &interrupt, &mut observer).await.map(drop),
+                }
+            };
             tokio::pin!(turn);
             let mut ticks = interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -208,7 +222,7 @@ impl Talk {
         }
     }
 
-    fn conclude(&mut self, ended: Result<turn::TurnSummary, TurnError>) -> Result<Next, ExecError> {
+    fn conclude(&mut self, ended: Result<(), TurnError>) -> Result<Next, ExecError> {
         let error = match ended {
             Ok(_) => return Ok(Next::Goes),
             Err(TurnError::Interrupted) => {
@@ -270,6 +284,7 @@ impl Talk {
                     if stopped { "Stopped, with all that it had started." } else { "Nothing that runs in the background has this number." };
                 self.say(Tone::Plain, text)?;
             }
+            Command::Compact => return self.watched(Doing::Compact).await,
             Command::Cost => {
                 let text = {
                     let mut screen = self.screen.borrow_mut();
