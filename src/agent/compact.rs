@@ -65,11 +65,8 @@ async fn ask(session: &mut Session, interrupt: &Interrupt, observer: &mut dyn Ob
         }
     }
     if let Some(usage) = reply.usage {
-        let event = Event::Usage {
-            input_tokens: usage.input_tokens,
-            cached_tokens: usage.cached_tokens,
-            output_tokens: usage.output_tokens,
-        };
+        let event =
+            Event::Usage { input_tokens: usage.input_tokens, cached_tokens: usage.cached_tokens, output_tokens: usage.output_tokens };
         observer.event(&event).map_err(TurnError::Output)?;
     }
     match reply.end {

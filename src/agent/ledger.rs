@@ -25,7 +25,9 @@ impl Ledger {
     /// Takes down a call that may have changed something, with what came of it.
     pub fn call(&mut self, tool: &str, arguments: &str, status: CallStatus, exit_code: Option<i32>) {
         let what = match parse(tool, arguments) {
-            Ok(Invocation::Shell { command, background, .. }) => format!("shell{}: {command}", if background { " (background)" } else { "" }),
+            Ok(Invocation::Shell { command, background, .. }) => {
+                format!("shell{}: {command}", if background { " (background)" } else { "" })
+            }
             Ok(Invocation::File(Request::ApplyPatch { patch })) => {
                 let files = patch.lines().filter(|line| line.starts_with("*** ") && line.contains(" File: "));
                 format!("apply_patch: {}", files.map(|line| line.trim_start_matches("*** ")).collect::<Vec<_>>().join(", "))

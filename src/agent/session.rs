@@ -86,9 +86,17 @@ impl Session {
             Ok((client, head, history, resumed))
         };
         match assembled.await {
-            Ok((client, head, history, resumed)) => {
-                Ok(Self { id: id.to_owned(), client, gate, head, history, ledger: Ledger::default(), requests: 0, resumed, turn: TurnSummary::default() })
-            }
+            Ok((client, head, history, resumed)) => Ok(Self {
+                id: id.to_owned(),
+                client,
+                gate,
+                head,
+                history,
+                ledger: Ledger::default(),
+                requests: 0,
+                resumed,
+                turn: TurnSummary::default(),
+            }),
             Err(error) => {
                 gate.log().append(Record::SessionEnd)?;
                 Err(error)

@@ -2,11 +2,12 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     fs,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -14,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     background::Background,
-    capture::shorten,
+    capture::{Capture, shorten},
     confinement::Confinement,
     deciding::Settled,
     file,
@@ -105,6 +106,8 @@ pub struct Gate {
     /// What the model has to be told before it is asked again.
     notes: RefCell<Vec<String>>,
     outputs: Cell<u32>,
+    /// What shell commands that run have written so far.
+    pub(super) written: RefCell<HashMap<String, Arc<Mutex<Capture>>>>,
     /// Calls that were refused because nobody could be asked.
     pub(super) unasked: Cell<u32>,
 }
@@ -147,6 +150,7 @@ impl Gate {
             background: Background::default(),
             notes: RefCell::new(Vec::new()),
             outputs: Cell::new(0),
+            written: RefCell::default(),
             unasked: Cell::new(0),
         };
         gate.renew_rules();
@@ -356,9 +360,17 @@ impl Gate {
     /// # Errors
     /// If it cannot be recorded.
     pub fn interrupted(&self, id: &str) -> Result<Outcome, GateError> {
-        let text = "Interrupted by the person: it was ended, and what it had done until then is not undone.";
-        self.record_outcome(id, 0, &Done { status: CallStatus::Interrupted, ..Done::ok(text.to_owned()) })?;
-        Ok(Outcome::of(CallStatus::Interrupted, text))
+        let mut text = "Interrupted by the person: it was ended, and what it had done until then is not undone.".to_owned();
+        let written = self.written.borrow_mut().remove(id);
+        let written =
+            written.map(|written| std::mem::replace(&mut *written.lock().unwrap_or_else(PoisonError::into_inner), Capture::new(0)));
+        let output_bytes = written.as_ref().map_or(0, Capture::total);
+        if let Some(written) = written.filter(|written| written.total() > 0) {
+            let output = self.shown(self.redact(&written.text()), written.gap());
+            text.push_str(&format!("\nOutput until then:\n{output}"));
+        }
+        self.record_outcome(id, 0, &Done { status: CallStatus::Interrupted, output_bytes, ..Done::ok(String::new()) })?;
+        Ok(Outcome::of(CallStatus::Interrupted, &text))
     }
 
     fn record_intent(&self, id: &str, name: &str, arguments: &str, settled: &Settled) -> Result<(), LogError> {

@@ -19,7 +19,7 @@ mod shell;
 mod widening;
 
 pub use background::BackgroundProgram;
+pub use gate::show_plan;
 pub use gate::{Gate, GateError, Live, Outcome};
 pub use outcome::VIEW_CHANGED;
-pub use gate::show_plan;
 pub use registry::{Invocation, PlanStep, definitions, parse};

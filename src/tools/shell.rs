@@ -1,8 +1,12 @@
 //! A shell command in a sandbox, and what its end is called.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{
+    capture::Capture,
     confinement::Confinement,
     gate::{Gate, GateError},
     limit,
@@ -52,13 +56,19 @@ impl Gate {
         let cwd = launch.cwd.clone();
         let live = self.live.borrow().clone();
         let mut lines = live.map(|live| Lines::new(what.id, live, self.redactor.clone()));
+        // What it has written until then, should it be interrupted.
+        let written = Arc::new(Mutex::new(Capture::new(limits.output)));
+        self.written.borrow_mut().insert(what.id.to_owned(), Arc::clone(&written));
         let mut watch = |bytes: &[u8]| {
+            written.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
             if let Some(lines) = &mut lines {
                 lines.push(bytes);
             }
         };
         let output = Output { watch: Some(&mut watch), ..Output::kept(limits.output) };
-        let finished = match run(&self.launcher, launch, None, output).await {
+        let finished = run(&self.launcher, launch, None, output).await;
+        self.written.borrow_mut().remove(what.id);
+        let finished = match finished {
             Ok(finished) => finished,
             Err(error) => return broken(error),
         };

@@ -62,7 +62,12 @@ fn an_interrupted_turn_ends_what_runs_and_the_model_is_told() {
     session.line("what now?");
     session.turn("I see.");
     let told = texts(&session.requests()[1].body).join("\n");
-    assert!(told.contains("Interrupted by the person") && told.contains("The person interrupted the turn here."), "{told}");
+    assert!(
+        told.contains("Interrupted by the person")
+            && told.contains("Output until then:\nbegun\n")
+            && told.contains("The person interrupted the turn here."),
+        "{told}"
+    );
     let outcomes = session.events("call_outcome");
     assert_eq!(outcomes.last().unwrap()["status"], "interrupted");
     assert!(session.events("turn_end").iter().any(|record| record["outcome"] == "interrupted"));
