@@ -28,21 +28,19 @@ pub struct Footer<W: Write> {
     rows: Vec<Row>,
     /// The columns of each row that stands on the screen.
     drawn: Vec<usize>,
-    /// Whether the terminal can move its cursor; where not, there are no rows.
-    movable: bool,
     /// Whether everything is kept back.
     held: bool,
 }
 
 impl<W: Write> Footer<W> {
-    /// On a terminal. `movable` says whether it can move its cursor.
-    pub fn new(out: W, paint: Paint, movable: bool, width: fn() -> usize) -> Self {
-        Self { out, paint, width, pending: Vec::new(), rows: Vec::new(), drawn: Vec::new(), movable, held: false }
+    /// On a terminal that can move its cursor.
+    pub fn new(out: W, paint: Paint, width: fn() -> usize) -> Self {
+        Self { out, paint, width, pending: Vec::new(), rows: Vec::new(), drawn: Vec::new(), held: false }
     }
 
     /// Replaces the rows. None takes them away.
     pub fn set(&mut self, rows: Vec<Row>) -> io::Result<()> {
-        if !self.movable || self.held || (rows == self.rows && rows.len() == self.drawn.len()) {
+        if self.held || (rows == self.rows && rows.len() == self.drawn.len()) {
             return Ok(());
         }
         self.erase()?;
@@ -132,13 +130,13 @@ mod tests {
         texts.iter().map(|text| Row { tone: Tone::Plain, text: (*text).to_owned() }).collect()
     }
 
-    fn footer(movable: bool) -> Footer<Vec<u8>> {
-        Footer::new(Vec::new(), Paint::PLAIN, movable, || 80)
+    fn footer() -> Footer<Vec<u8>> {
+        Footer::new(Vec::new(), Paint::PLAIN, || 80)
     }
 
     #[test]
     fn lines_go_by_above_the_rows() {
-        let mut footer = footer(true);
+        let mut footer = footer();
         footer.set(rows(&["a", "b"])).unwrap();
         write!(footer, "one\ntw").unwrap();
         footer.set(rows(&["c"])).unwrap();
@@ -150,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_is_held_comes_when_it_is_released() {
-        let mut footer = footer(true);
+        let mut footer = footer();
         footer.set(rows(&["a"])).unwrap();
         footer.hold().unwrap();
         footer.set(rows(&["b"])).unwrap();
@@ -162,18 +160,10 @@ mod tests {
 
     #[test]
     fn rows_that_a_narrower_screen_has_folded_are_all_taken_away() {
-        let mut footer = footer(true);
+        let mut footer = footer();
         footer.set(rows(&[&"x".repeat(79), "short"])).unwrap();
         footer.width = || 30;
         footer.set(Vec::new()).unwrap();
         assert!(footer.out.ends_with(b"\r\x1b[3A\x1b[J"));
-    }
-
-    #[test]
-    fn a_terminal_that_cannot_move_its_cursor_gets_lines_alone() {
-        let mut footer = footer(false);
-        footer.set(rows(&["a"])).unwrap();
-        writeln!(footer, "one").unwrap();
-        assert_eq!(footer.out, b"one\n");
     }
 }

@@ -44,10 +44,10 @@ impl<W: Write> std::fmt::Debug for SessionScreen<W> {
 }
 
 impl<W: Write> SessionScreen<W> {
-    /// On a terminal that is so many columns wide, and whose cursor can be moved or not.
-    pub fn new(out: W, paint: Paint, movable: bool, width: fn() -> usize, status: Status) -> Self {
+    /// On a terminal that is so many columns wide.
+    pub fn new(out: W, paint: Paint, width: fn() -> usize, status: Status) -> Self {
         Self {
-            screen: Screen::new(Footer::new(out, paint, movable, width), paint),
+            screen: Screen::new(Footer::new(out, paint, width), paint),
             paint,
             width,
             streamed: String::new(),
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     fn screen() -> SessionScreen<Vec<u8>> {
-        SessionScreen::new(Vec::new(), Paint::PLAIN, false, || 20, Status::default())
+        SessionScreen::new(Vec::new(), Paint::PLAIN, || 20, Status::default())
     }
 
     fn text(mut screen: SessionScreen<Vec<u8>>) -> String {
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_rows_below_are_never_wider_than_the_screen() {
-        let mut screen = SessionScreen::new(Vec::new(), Paint::PLAIN, true, || 20, Status::default());
+        let mut screen = screen();
         screen.begin().unwrap();
         screen.event(&delta("a text without an end in sight 漢字漢字漢字漢字")).unwrap();
         screen.live("one line that is longer than the screen is wide\nand more\u{1b}[2J\n").unwrap();

@@ -58,3 +58,10 @@ fn without_a_terminal_there_is_no_session() {
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.stderr.contains("portcullis exec"), "{ended:?}");
 }
+
+#[test]
+fn on_a_terminal_that_cannot_show_a_question_there_is_no_session() {
+    let Some(session) = Setting::new().environment("TERM", "dumb").untrusting().begin("on_a_dumb_terminal", []) else { return };
+    assert_eq!(session.ended(), 2);
+    assert!(session.screen().contains("TERM is dumb"), "{}", session.screen());
+}

@@ -83,6 +83,14 @@ pub(super) enum ChatError {
     /// There is nobody to talk to.
     #[error("an interactive session needs a terminal for its input and output; `portcullis exec` works without one")]
     NoTerminal,
+    /// There is one that cannot show a question.
+    #[error(
+        "the terminal cannot move its cursor (TERM is {term}), so that no question could be shown on it; `portcullis exec` works without"
+    )]
+    DumbTerminal {
+        /// What it says it is.
+        term: String,
+    },
     /// The terminal does not do what it must.
     #[error("the terminal cannot be used: {0}")]
     Terminal(#[source] io::Error),
@@ -97,7 +105,7 @@ pub(super) enum ChatError {
 impl ChatError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoTerminal => Exit::Usage,
+            Self::NoTerminal | Self::DumbTerminal { .. } => Exit::Usage,
             Self::Terminal(_) => Exit::Output,
             Self::Trust(_) => Exit::Failure,
             Self::Exec(error) => error.exit(),
@@ -132,6 +140,10 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(ChatError::NoTerminal);
     }
+    let term = std::env::var("TERM").unwrap_or_default();
+    if term.is_empty() || term == "dumb" {
+        return Err(ChatError::DumbTerminal { term: if term.is_empty() { "not set".to_owned() } else { term } });
+    }
     // From here on the terminal is given back as it was, whatever happens.
     terminal::guard().map_err(ChatError::Terminal)?;
     let folders = Folders::from_environment();
@@ -161,9 +173,8 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
     }
 
     let paint = Paint::of(&io::stdout());
-    let movable = std::env::var("TERM").is_ok_and(|term| term != "dumb");
     let status = Status::new(&policy.name, policy.network.mode, gate.ask_mode());
-    let screen: Screen = Rc::new(RefCell::new(SessionScreen::new(io::stdout(), paint, movable, ui::screen_width, status)));
+    let screen: Screen = Rc::new(RefCell::new(SessionScreen::new(io::stdout(), paint, ui::screen_width, status)));
     let gate = gate.with_asker(Rc::new(TerminalAsker::new(paint, Rc::new(ScreenCurtain(Rc::clone(&screen))))));
     let (live, output) = unbounded_channel();
     gate.watch(live);
