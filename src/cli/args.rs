@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
     chat::{Chat, Kept, Which},
+    endpoint::Provider,
     exec::Task,
     exit::TABLE,
 };
@@ -32,8 +33,8 @@ pub(super) struct ChatArguments {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    provider: Provider,
-    /// Ask more often than the policy does.
+    provider: ProviderArguments,
+    /// When you are asked; never laxer than the policy.
     #[arg(long, value_name = "MODE")]
     ask: Option<AskMode>,
 }
@@ -73,7 +74,7 @@ Examples:
   portcullis resume --list";
 
 #[derive(Debug, Args)]
-struct Provider {
+struct ProviderArguments {
     /// The base URL of an endpoint that speaks the Responses API.
     #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
     provider_url: String,
@@ -85,18 +86,16 @@ struct Provider {
     key_env: String,
 }
 
+impl From<ProviderArguments> for Provider {
+    fn from(arguments: ProviderArguments) -> Self {
+        Self { url: arguments.provider_url, model: arguments.model, key_variable: arguments.key_env }
+    }
+}
+
 impl From<ChatArguments> for Chat {
     fn from(arguments: ChatArguments) -> Self {
         let ChatArguments { common, provider, ask } = arguments;
-        Self {
-            policy: common.policy,
-            workspace: common.workspace,
-            provider_url: provider.provider_url,
-            model: provider.model,
-            key_variable: provider.key_env,
-            ask: ask.map(Ask::from),
-            kept: None,
-        }
+        Self { policy: common.policy, workspace: common.workspace, provider: provider.into(), ask: ask.map(Ask::from), kept: None }
     }
 }
 
@@ -174,7 +173,7 @@ pub(super) struct ExecArguments {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    provider: Provider,
+    provider: ProviderArguments,
     /// Ask more often than the policy does. Without --approver nobody can be asked here, so what would ask is refused.
     #[arg(long, value_name = "MODE")]
     ask: Option<AskMode>,
@@ -199,8 +198,11 @@ struct ApproverArguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum AskMode {
+    /// Before each call.
     Always,
+    /// Where a rule says so, and for wider access.
     WhenNeeded,
+    /// Never: what would ask is refused, with the reason.
     Never,
 }
 
@@ -221,9 +223,7 @@ impl From<ExecArguments> for Task {
             prompt: arguments.prompt,
             policy: arguments.common.policy,
             workspace: arguments.common.workspace,
-            provider_url: arguments.provider.provider_url,
-            model: arguments.provider.model,
-            key_variable: arguments.provider.key_env,
+            provider: arguments.provider.into(),
             ask,
             approver: arguments.approver.approver,
             approver_timeout: arguments.approver.approver_timeout,

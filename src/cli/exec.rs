@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    endpoint::Provider,
     exit::Exit,
     report,
     resolve::{self, Folders, Resolved},
@@ -16,7 +17,7 @@ use crate::{
     agent::{Event, Interrupt, Observer, Session, SessionError, TurnError, TurnSummary, turn},
     approval::{Approver, NoProgram, Store},
     audit::Log,
-    model::{Endpoint, ModelError, Secret},
+    model::{Endpoint, ModelError},
     policy::Ask,
     sandbox::{LaunchError, Launcher, sys},
     tools::{Gate, GateError, redact::Redactor},
@@ -32,9 +33,7 @@ pub(super) struct Task {
     pub(super) prompt: Option<String>,
     pub(super) policy: Option<String>,
     pub(super) workspace: Option<PathBuf>,
-    pub(super) provider_url: String,
-    pub(super) model: String,
-    pub(super) key_variable: String,
+    pub(super) provider: Provider,
     pub(super) ask: Option<Ask>,
     pub(super) approver: Option<String>,
     pub(super) approver_timeout: Duration,
@@ -133,17 +132,10 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     super::output::check_open().map_err(TurnError::Output)?;
     let prompt = read_prompt(task.prompt.as_deref())?;
     let folders = Folders::from_environment();
-    let mut endpoint = Endpoint::new(&task.provider_url, &task.model)?;
-    endpoint.key_variable.clone_from(&task.key_variable);
-    let key = folders.environment.get(&task.key_variable).filter(|key| !key.trim().is_empty()).cloned();
-    match &key {
-        Some(key) => endpoint = endpoint.with_key(Secret::new(key)),
-        None if endpoint.is_local() => {}
-        None => return Err(ExecError::NoKey { variable: task.key_variable.clone(), url: endpoint.base_url().to_owned() }),
-    }
+    let (endpoint, key) = task.provider.endpoint(&folders)?;
     let approver = match &task.approver {
         Some(command) => {
-            Some(Approver::new(command, &folders.environment, &task.key_variable, key.as_deref().map(str::trim), task.approver_timeout)?)
+            Some(Approver::new(command, &folders.environment, &task.provider.key_variable, key.as_deref(), task.approver_timeout)?)
         }
         None => None,
     };
@@ -152,7 +144,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     let launcher = Launcher::start()?;
     let id = uuid::Uuid::now_v7().to_string();
     let log = Log::create(&resolved.session.state.join("log"), &id).map_err(SessionError::from)?;
-    let redactor = Redactor::new(key.map(|key| key.trim().to_owned()));
+    let redactor = Redactor::new(key);
     let Resolved { policy, plan, session, cwd, .. } = &resolved;
     let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor)
         .and_then(|gate| gate.with_grants(Store::new(&session.state)))

@@ -4,6 +4,7 @@ mod args;
 mod chat;
 mod demo;
 mod doctor;
+mod endpoint;
 mod exec;
 pub mod exit;
 mod grants;

@@ -11,6 +11,7 @@ pub mod gate;
 mod granted;
 mod limit;
 mod live;
+mod look;
 mod outcome;
 pub mod redact;
 pub mod registry;

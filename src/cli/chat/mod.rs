@@ -3,6 +3,7 @@
 mod command;
 mod curtain;
 mod kept;
+mod obey;
 mod talk;
 mod trust;
 
@@ -22,6 +23,7 @@ use self::{
     talk::{Ended, Screen, Signals, Talk},
 };
 use super::{
+    endpoint::Provider,
     exec::ExecError,
     exit::Exit,
     report,
@@ -31,7 +33,6 @@ use crate::{
     agent::{Session, SessionError},
     approval::Store,
     audit::Log,
-    model::{Endpoint, Secret},
     policy::Ask,
     sandbox::Launcher,
     tools::{Gate, redact::Redactor},
@@ -51,9 +52,7 @@ use crate::{
 pub(super) struct Chat {
     pub(super) policy: Option<String>,
     pub(super) workspace: Option<PathBuf>,
-    pub(super) provider_url: String,
-    pub(super) model: String,
-    pub(super) key_variable: String,
+    pub(super) provider: Provider,
     pub(super) ask: Option<Ask>,
     pub(super) kept: Option<Kept>,
 }
@@ -147,7 +146,7 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
     // From here on the terminal is given back as it was, whatever happens.
     terminal::guard().map_err(ChatError::Terminal)?;
     let folders = Folders::from_environment();
-    let (endpoint, key) = endpoint(chat, &folders)?;
+    let (endpoint, key) = chat.provider.endpoint(&folders)?;
     let (workspace, cwd) = resolve::find_workspace(chat.workspace.as_deref(), &folders.home)?;
     let state = resolve::make_state(&folders.state)?;
     let trusted = trust::ask(&workspace, &cwd, &state)?;
@@ -203,7 +202,8 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
 fn again(chat: &Chat) -> ChatError {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("portcullis").arg("resume");
-    command.args(["--provider-url", &chat.provider_url, "--model", &chat.model, "--key-env", &chat.key_variable]);
+    let Provider { url, model, key_variable } = &chat.provider;
+    command.args(["--provider-url", url, "--model", model, "--key-env", key_variable]);
     if let Some(policy) = &chat.policy {
         command.args(["--policy", policy]);
     }
@@ -226,16 +226,4 @@ pub(super) fn list(chat: &Chat) -> Exit {
             error.exit()
         }
     }
-}
-
-fn endpoint(chat: &Chat, folders: &Folders) -> Result<(Endpoint, Option<String>), ExecError> {
-    let mut endpoint = Endpoint::new(&chat.provider_url, &chat.model)?;
-    endpoint.key_variable.clone_from(&chat.key_variable);
-    let key = folders.environment.get(&chat.key_variable).map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
-    match &key {
-        Some(key) => endpoint = endpoint.with_key(Secret::new(key)),
-        None if endpoint.is_local() => {}
-        None => return Err(ExecError::NoKey { variable: chat.key_variable.clone(), url: endpoint.base_url().to_owned() }),
-    }
-    Ok((endpoint, key))
 }

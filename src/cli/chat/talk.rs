@@ -8,18 +8,15 @@ use tokio::{
     time::{Duration, MissedTickBehavior, interval},
 };
 
-use super::command::{self, Command};
 use crate::{
     agent::{Event, Interrupt, Observer, Session, TurnError, compact, turn},
     cli::{exec::ExecError, exit::Exit},
-    policy::claims,
-    tools::{Gate, Live},
+    tools::Live,
     ui::{
         line_editor::{LineEditor, Typed},
         quiet::Quiet,
         sanitize::{visible, visible_line},
         session_screen::SessionScreen,
-        status::asks,
         style::Tone,
     },
 };
@@ -29,8 +26,6 @@ pub(super) type Screen = Rc<RefCell<SessionScreen<io::Stdout>>>;
 
 /// How often the rows below are drawn anew while a turn runs.
 const TICK: Duration = Duration::from_millis(250);
-/// Lines of a diff or of a program's output that are shown.
-const SHOWN_LINES: usize = 400;
 
 /// What the terminal and others say by signals.
 #[derive(Debug)]
@@ -88,7 +83,7 @@ pub(super) enum Ended {
 
 /// What takes its time.
 #[derive(Clone, Copy)]
-enum Doing<'a> {
+pub(super) enum Doing<'a> {
     /// A turn, with what the person said.
     Turn(&'a str),
     /// A compaction.
@@ -96,7 +91,7 @@ enum Doing<'a> {
 }
 
 /// Whether the session goes on.
-enum Next {
+pub(super) enum Next {
     Goes,
     Ends(Ended),
 }
@@ -178,12 +173,12 @@ impl Talk {
         )
     }
 
-    fn say(&self, tone: Tone, text: &str) -> Result<(), ExecError> {
+    pub(super) fn say(&self, tone: Tone, text: &str) -> Result<(), ExecError> {
         self.screen.borrow_mut().say(tone, text).map_err(shown)
     }
 
     /// Something that takes its time, and that the person can interrupt.
-    async fn watched(&mut self, doing: Doing<'_>) -> Result<Next, ExecError> {
+    pub(super) async fn watched(&mut self, doing: Doing<'_>) -> Result<Next, ExecError> {
         let interrupt = Interrupt::default();
         let mut observer = Shown(Rc::clone(&self.screen));
         let quiet = Quiet::begin().map_err(shown)?;
@@ -242,117 +237,9 @@ impl Talk {
             error => Err(error.into()),
         }
     }
-
-    async fn obey(&mut self, line: &str) -> Result<Next, ExecError> {
-        let command = match command::parse(line) {
-            Ok(command) => command,
-            Err(error) => {
-                self.say(Tone::Caution, &visible(&error))?;
-                return Ok(Next::Goes);
-            }
-        };
-        match command {
-            Command::Resume => return Ok(Next::Ends(Ended::Resume)),
-            Command::Quit => return Ok(Next::Ends(Ended::Exit(Exit::Success))),
-            Command::Help => {
-                for (name, what) in command::ALL {
-                    self.say(Tone::Plain, &format!("{name:<12} {what}"))?;
-                }
-            }
-            Command::Policy => self.say(Tone::Plain, &visible(&policy_text(self.session.gate())))?,
-            Command::Ask(None) => self.say(Tone::Plain, &format!("portcullis {}.", asks(self.session.gate().ask_mode())))?,
-            Command::Ask(Some(mode)) => match self.session.gate().set_ask_mode(mode) {
-                Ok(()) => self.say(Tone::Plain, &format!("From here on portcullis {}. The model is told.", asks(mode)))?,
-                Err(error) => self.say(Tone::Bad, &visible(&error))?,
-            },
-            Command::Diff => self.diff().await?,
-            Command::Grants => self.say(Tone::Plain, &visible(&grants_text(self.session.gate())))?,
-            Command::Revoke(id) => {
-                let found = self.session.gate().revoke(&id).map_err(TurnError::from)?;
-                let text =
-                    if found { "Taken back. The model is told." } else { "No grant that holds here has this id; /grants lists them." };
-                self.say(Tone::Plain, text)?;
-            }
-            Command::Background => self.say(Tone::Plain, &visible(&self.session.gate().background_text()))?,
-            Command::Output(number) => match self.session.gate().background_output(number) {
-                Some(text) => self.page(&text)?,
-                None => self.say(Tone::Caution, "Nothing in the background has this number.")?,
-            },
-            Command::Stop(number) => {
-                let stopped = self.session.gate().background_stop(number).await;
-                let text =
-                    if stopped { "Stopped, with all that it had started." } else { "Nothing that runs in the background has this number." };
-                self.say(Tone::Plain, text)?;
-            }
-            Command::Compact => return self.watched(Doing::Compact).await,
-            Command::Cost => {
-                let text = {
-                    let mut screen = self.screen.borrow_mut();
-                    let status = screen.status();
-                    let (input, cached, output) = status.tokens();
-                    let rate = status.hit_rate().map_or_else(String::new, |rate| format!(" ({rate} %)"));
-                    format!("{input} tokens in, {cached} of them from the provider's cache{rate}; {output} tokens out.")
-                };
-                self.say(Tone::Plain, &text)?;
-            }
-            Command::Log => {
-                let path = visible_line(&self.session.gate().log().path().display().to_string());
-                self.screen.borrow_mut().say_whole(&path).map_err(shown)?;
-            }
-        }
-        Ok(Next::Goes)
-    }
-
-    /// What differs from the last commit, by the person's wish but in a sandbox: a repository's settings can name programs.
-    async fn diff(&mut self) -> Result<(), ExecError> {
-        const DIFF: &str = "git --no-pager diff --no-color --no-ext-diff --no-textconv HEAD && git ls-files --others --exclude-standard | sed 's/^/new: /'";
-        let outcome = self.session.gate().look("diff", DIFF).await.map_err(TurnError::from)?;
-        if outcome.trim().is_empty() {
-            return self.say(Tone::Plain, "Nothing differs from the last commit.");
-        }
-        self.page(&outcome)
-    }
-
-    /// Text of a program, coloured where it is a diff.
-    fn page(&self, text: &str) -> Result<(), ExecError> {
-        let lines: Vec<&str> = text.lines().collect();
-        for line in lines.iter().take(SHOWN_LINES) {
-            let tone = match line.as_bytes().first() {
-                Some(b'+') => Tone::Good,
-                Some(b'-') => Tone::Bad,
-                Some(b'@') => Tone::Accent,
-                _ => Tone::Plain,
-            };
-            self.say(tone, &visible_line(line))?;
-        }
-        if lines.len() > SHOWN_LINES {
-            self.say(Tone::Faint, &format!("… {} more lines", lines.len() - SHOWN_LINES))?;
-        }
-        Ok(())
-    }
 }
 
-fn policy_text(gate: &Gate) -> String {
-    let policy = gate.policy_in_force();
-    let mut text = format!("policy {} ({})\n", policy.name, policy.fingerprint());
-    for (role, file) in &policy.sources {
-        text.push_str(&format!("  {role}: {file}\n"));
-    }
-    for claim in claims(&policy) {
-        text.push_str(&format!("- {}\n", claim.text));
-    }
-    text
-}
-
-fn grants_text(gate: &Gate) -> String {
-    let grants = gate.grants();
-    if grants.is_empty() {
-        return "Nothing is granted beyond the policy.".to_owned();
-    }
-    let line = |grant: &crate::approval::Grant| format!("{}  {} ({})", grant.id, grant.permission.sentence(), grant.scope.words());
-    grants.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn shown(error: io::Error) -> ExecError {
+/// What ends a session whose screen is gone.
+pub(super) fn shown(error: io::Error) -> ExecError {
     TurnError::Output(error).into()
 }

@@ -1,0 +1,49 @@
+//! A look of the person's own at the workspace: in a sandbox, because a repository's settings can name programs, and on record as any call.
+
+use std::time::Instant;
+
+use super::{
+    gate::{Gate, GateError},
+    outcome::{Done, broken},
+    run::{Output, run},
+    shell,
+};
+use crate::audit::Event;
+
+impl Gate {
+    /// Runs a look of the person's own at the workspace, confined and on record as any call, and gives what it wrote. The model sees nothing of it.
+    ///
+    /// # Errors
+    /// If it cannot be recorded, or no sandbox can be made.
+    pub async fn look(&self, name: &str, command: &str) -> Result<String, GateError> {
+        let id = format!("person_{}", uuid::Uuid::now_v7().simple());
+        self.log.append(Event::CallIntent {
+            call: id.clone(),
+            tool: name.to_owned(),
+            arguments: command.to_owned(),
+            decision: "allow".to_owned(),
+            decided_by: "person".to_owned(),
+            rule: None,
+            opaque: None,
+        })?;
+        let began = Instant::now();
+        let what = shell::Command { id: &id, command, workdir: None, timeout_ms: None };
+        let confinement = self.confinement();
+        let launch = self.shell_launch(confinement.plan, &what, &confinement);
+        let (text, done) = match run(&self.launcher, launch, None, Output::kept(self.policy.limits.output)).await {
+            Ok(finished) => {
+                let text = self.redact(&finished.output.text());
+                let (status, _) = shell::ending(&finished, &self.policy.limits, None);
+                let (exit_code, output_bytes) = (Some(finished.exit.shell_code()), finished.output.total());
+                let done = Done { status, exit_code, output_bytes, applied: Some(finished.applied), ..Done::ok(String::new()) };
+                (text, done)
+            }
+            Err(error) => {
+                let done = broken(error)?;
+                (done.text.clone(), done)
+            }
+        };
+        self.record_outcome(&id, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), &done)?;
+        Ok(text)
+    }
+}
