@@ -19,8 +19,10 @@ fn nothing_is_started_or_sent_before_a_folder_is_trusted() {
     // Not even the launcher.
     assert!(session.children().is_empty(), "{:?}", session.children());
     assert!(!session.host.state.join("log").exists() && session.model.connections() == 0);
-    session.press("n", "is not trusted");
+    session.press("n", "SESSION-ENDED");
     assert_eq!(session.ended(), 1);
+    // The terminal has folded it where the folder's name is long.
+    assert!(session.all().contains("is not trusted; nothing was taken from it, and nothing was started"), "{}", session.all());
     assert!(!session.host.state.join("log").exists() && session.model.connections() == 0);
     session.assert_terminal_as_before();
     // It is asked again, and then not any more.
