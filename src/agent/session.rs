@@ -5,7 +5,7 @@ use crate::{
     model::{Client, EncodedHead, Endpoint, ModelError},
     policy::{Policy, render},
     sandbox::LaunchError,
-    tools::{Gate, GateError},
+    tools::{Gate, GateError, told_of_mode},
     worker::{Reply, Request},
 };
 
@@ -153,6 +153,9 @@ fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Resul
     let mut history = History::resume(items, header.prefix, rollout)?;
     if header.fingerprint != gate.policy().fingerprint() {
         history.developer(&format!("From here on another policy is in force, in place of the one before:\n\n{}", render(gate.policy())))?;
+    }
+    if gate.ask_mode() != gate.policy().ask {
+        history.developer(&told_of_mode(gate.ask_mode()))?;
     }
     if header.cwd != gate.cwd() {
         history.developer(&format!("From here on the working directory is {}.", gate.cwd().display()))?;

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
@@ -27,15 +27,20 @@ pub struct Repository {
     pub path: PathBuf,
     /// Its device.
     pub device: u64,
-    /// Its number on that device.
+    /// Its number on that device. A number is given again when a folder is gone.
     pub inode: u64,
+    /// When it was made, in nanoseconds since 1970, where the file system knows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub born: Option<u64>,
 }
 
 impl Repository {
     /// Looks at the folder.
     pub fn of(workspace: &Path) -> io::Result<Self> {
         let found = fs::metadata(workspace)?;
-        Ok(Self { path: workspace.to_path_buf(), device: found.dev(), inode: found.ino() })
+        let born = found.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        let born = born.and_then(|born| u64::try_from(born.as_nanos()).ok());
+        Ok(Self { path: workspace.to_path_buf(), device: found.dev(), inode: found.ino(), born })
     }
 }
 
@@ -303,9 +308,13 @@ mod tests {
         assert_eq!(grant.holds(&here, "f", 1000 + LIFETIME.as_secs()), Err(Lapsed::Expired));
         let user = Grant { scope: Scope::User, ..grant.clone() };
         assert_eq!(user.holds(&there, "f", 1000), Ok(()));
-        // The same path, made anew.
-        let again = Repository { inode: here.inode + 1, ..here };
+        // The same path, made anew; its number may be the same.
+        fs::remove_dir(folder.path()).unwrap();
+        fs::create_dir(folder.path()).unwrap();
+        let again = Repository::of(folder.path()).unwrap();
         assert_eq!(grant.holds(&again, "f", 1000), Err(Lapsed::ElsewhereGiven));
+        let other = Repository { inode: here.inode + 1, ..here };
+        assert_eq!(grant.holds(&other, "f", 1000), Err(Lapsed::ElsewhereGiven));
     }
 
     #[test]

@@ -235,12 +235,7 @@ impl Gate {
             self.log.append(Event::AskMode { mode: ask }).map_err(|error| error.to_string())?;
             self.ask.set(ask);
             self.renew_rules();
-            let words = match ask {
-                Ask::Always => "a person is asked before every call",
-                Ask::WhenNeeded => "a person is asked only where a rule says so, and for wider access",
-                Ask::Never => "nobody is asked: what would ask is refused",
-            };
-            self.note(format!("From here on, {words}."));
+            self.note(told_of_mode(ask));
         }
         Ok(())
     }
@@ -426,6 +421,16 @@ impl Gate {
         let folders: Vec<PathBuf> = path.split(':').map(PathBuf::from).collect();
         Binaries::find(names, &folders, &out_of_reach, &is_program)
     }
+}
+
+/// What the model is told of a mode that begins to hold.
+pub fn told_of_mode(ask: Ask) -> String {
+    let words = match ask {
+        Ask::Always => "a person is asked before every call",
+        Ask::WhenNeeded => "a person is asked only where a rule says so, and for wider access",
+        Ask::Never => "nobody is asked: what would ask is refused",
+    };
+    format!("From here on, {words}.")
 }
 
 /// A plan in words.

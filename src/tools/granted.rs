@@ -32,7 +32,7 @@ pub(super) struct Granted {
 impl Granted {
     /// Nothing, and nowhere to keep anything.
     pub(super) fn none(session: &Session) -> Self {
-        let nowhere = Repository { path: session.workspace.clone(), device: 0, inode: 0 };
+        let nowhere = Repository { path: session.workspace.clone(), device: 0, inode: 0, born: None };
         let repository = Repository::of(&session.workspace).unwrap_or(nowhere);
         Self { store: None, repository, grants: Vec::new(), once: Vec::new(), declined: BTreeSet::new() }
     }

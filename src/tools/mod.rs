@@ -20,7 +20,7 @@ mod shell;
 mod widening;
 
 pub use background::BackgroundProgram;
-pub use gate::show_plan;
 pub use gate::{Gate, GateError, Live, Outcome};
+pub use gate::{show_plan, told_of_mode};
 pub use outcome::VIEW_CHANGED;
 pub use registry::{Invocation, PlanStep, definitions, parse};

@@ -10,6 +10,9 @@ const ARGUMENTS_CAP: usize = 8 * 1024 * 1024;
 /// The longest text of a shell command in bytes: the kernel takes no longer argument (`MAX_ARG_STRLEN`, execve(2)), with room for the message.
 pub const COMMAND_CAP: usize = 100 * 1024;
 
+/// The longest reason for wider access in bytes: a person has to read it.
+const REASON_CAP: usize = 2000;
+
 /// A call that makes sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
@@ -237,6 +240,9 @@ pub fn parse(name: &str, arguments: &str) -> Result<Invocation, String> {
             if request.what.trim().is_empty() || request.what.contains('\0') || request.what.len() > 4096 {
                 return Err("what is asked for is empty, longer than 4096 bytes, or holds a NUL character".to_owned());
             }
+            if request.reason.len() > REASON_CAP {
+                return Err(format!("the reason is longer than {REASON_CAP} bytes; one sentence will do"));
+            }
             Ok(Invocation::RequestAccess(request))
         }
         "list_dir" => arguments_of::<ListDir>(name, arguments)
@@ -418,6 +424,7 @@ mod tests {
             ("shell", r#"{"command":"a\u0000b"}"#, "NUL"),
             ("read_file", "{}", "missing field `path`"),
             ("nosuch", "{}", "there is no tool `nosuch`"),
+            ("request_access", r#"{"access":"read","what":" ","reason":"x"}"#, "is empty"),
             ("update_plan", r#"{"plan":[{"step":"a","status":"in_progress"},{"step":"b","status":"in_progress"}]}"#, "more than one"),
         ];
         for (name, arguments, expected) in cases {

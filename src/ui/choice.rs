@@ -8,7 +8,7 @@ use super::{
     sanitize::visible_line,
     scroller::Scroller,
     style::{Paint, Tone},
-    view::{View, show},
+    view::{View, Weight, show},
 };
 use crate::approval::question::Line;
 
@@ -22,6 +22,8 @@ struct Choice {
     yes: Vec<char>,
     paint: Paint,
     size: (usize, usize),
+    /// Whether the last key was not taken, because it came on the heels of others.
+    hurried: bool,
 }
 
 /// Shows lines until a choice is made; none if the person wants none of them. Those in `yes` are taken only when all has been on the screen.
@@ -31,7 +33,7 @@ struct Choice {
 pub fn choose(title: &str, lines: &[Line], choices: &[(char, &str)], yes: &[char]) -> io::Result<Option<char>> {
     let choices = choices.iter().map(|(key, what)| (*key, (*what).to_owned())).collect();
     let (body, paint) = (Scroller::new(lines.to_vec()), Paint::of(&io::stdout()));
-    let mut view = Choice { title: title.to_owned(), body, choices, yes: yes.to_vec(), paint, size: (0, 0) };
+    let mut view = Choice { title: title.to_owned(), body, choices, yes: yes.to_vec(), paint, size: (0, 0), hurried: false };
     Ok(show(&mut view, &AtomicBool::new(false))?.flatten())
 }
 
@@ -49,6 +51,7 @@ impl View for Choice {
         rows.extend(self.body.shown(self.paint));
         rows.push(self.paint.text(Tone::Faint, &"─".repeat(width)));
         let state = match self.body.left() {
+            _ if self.hurried => "That came on the heels of other keys, so it was not taken: press it again.".to_owned(),
             0 => String::new(),
             left if self.body.reached() || self.yes.is_empty() => format!("{left} more rows below"),
             left => format!("{left} more rows below; a yes is taken at the end: space goes on"),
@@ -60,11 +63,20 @@ impl View for Choice {
         (rows, None)
     }
 
-    fn decides(&self, key: &Key) -> bool {
-        matches!(key, Key::Escape | Key::Ctrl('c')) || matches!(key, Key::Char(c) if self.choices.iter().any(|(key, _)| key == c))
+    fn weight(&self, key: &Key) -> Weight {
+        match key {
+            Key::Escape | Key::Ctrl('c') => Weight::Alone,
+            Key::Char(c) if self.choices.iter().any(|(key, _)| key == c) => Weight::Decides,
+            _ => Weight::Light,
+        }
+    }
+
+    fn hurried(&mut self) {
+        self.hurried = true;
     }
 
     fn key(&mut self, key: &Key) -> Option<Option<char>> {
+        self.hurried = false;
         match key {
             Key::Escape | Key::Ctrl('c') => return Some(None),
             Key::Char(c) if self.yes.contains(c) && !self.body.reached() => {}

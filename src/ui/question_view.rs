@@ -9,7 +9,7 @@ use super::{
     sanitize::visible_line,
     scroller::Scroller,
     style::{Paint, Tone},
-    view::View,
+    view::{View, Weight},
 };
 use crate::{
     approval::{
@@ -224,11 +224,10 @@ impl View for QuestionView {
         match &self.state {
             State::Reading => {
                 rows.extend(self.body.shown(self.paint));
-                state = match (&self.hint, self.body.left()) {
-                    (Some(hint), _) => hint.clone(),
-                    (None, 0) => String::new(),
-                    (None, left) if self.body.reached() => format!("{left} more rows below"),
-                    (None, left) => format!("{left} more rows below; a yes is taken at the end: space goes on"),
+                state = match self.body.left() {
+                    0 => String::new(),
+                    left if self.body.reached() => format!("{left} more rows below"),
+                    left => format!("{left} more rows below; a yes is taken at the end: space goes on"),
                 };
             }
             State::Confirming { body, .. } => rows.extend(body.shown(self.paint)),
@@ -239,17 +238,23 @@ impl View for QuestionView {
             }
         }
         rows.push(self.paint.text(Tone::Faint, &"─".repeat(width)));
-        rows.push(self.paint.text(Tone::Caution, &fit(&state, width)));
+        rows.push(self.paint.text(Tone::Caution, &fit(self.hint.as_ref().unwrap_or(&state), width)));
         rows.extend(footer);
         rows.truncate(height);
         (rows, cursor)
     }
 
-    fn decides(&self, key: &Key) -> bool {
-        match &self.state {
-            State::Reading => matches!(key, Key::Char('y' | 's' | 'r' | 'u' | 'n' | 'm' | 'e') | Key::Escape | Key::Ctrl('c')),
-            State::Confirming { .. } | State::Editing(_) | State::Saying(_) => matches!(key, Key::Enter | Key::Escape | Key::Ctrl('c')),
+    fn weight(&self, key: &Key) -> Weight {
+        match (&self.state, key) {
+            (_, Key::Escape | Key::Ctrl('c')) => Weight::Alone,
+            (State::Reading, Key::Char('y' | 's' | 'r' | 'u' | 'n')) | (State::Confirming { .. }, Key::Enter) => Weight::Decides,
+            (State::Reading, Key::Char('m' | 'e')) | (State::Editing(_) | State::Saying(_), Key::Enter) => Weight::Alone,
+            _ => Weight::Light,
         }
+    }
+
+    fn hurried(&mut self) {
+        self.hint = Some("That came on the heels of other keys, so it was not taken: press it again.".to_owned());
     }
 
     fn key(&mut self, key: &Key) -> Option<Answer> {

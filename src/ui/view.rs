@@ -1,5 +1,5 @@
-//! A view that has the whole terminal until it is answered, and what counts as an answer: a key that a person pressed now, alone. What was pasted,
-//! piped or typed ahead is none.
+//! A view that has the whole terminal until it is answered, and what counts as an answer: a key that a person pressed now, alone, and not in the flow of
+//! typing something else. What was pasted, piped or typed ahead is none.
 
 use std::{
     io,
@@ -16,6 +16,19 @@ use super::{
 const DEAF: Duration = Duration::from_millis(300);
 /// Input that comes closer together than this was not typed key by key.
 const APART: u16 = 50;
+/// Who presses keys closer together than this is typing, and has not stopped to decide.
+pub const PAUSE: Duration = Duration::from_millis(500);
+
+/// What a key can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// Nothing that could not be taken back.
+    Light,
+    /// It ends something that was typed, or gives up: it has to come alone.
+    Alone,
+    /// It decides: it has to come alone, after a pause.
+    Decides,
+}
 
 /// What can be shown and answered.
 pub trait View {
@@ -28,8 +41,11 @@ pub trait View {
     /// All rows of the screen, and where the cursor is, if it is to be seen.
     fn rows(&self) -> (Vec<String>, Option<(usize, usize)>);
 
-    /// Whether a key could decide something, so that it has to be pressed alone.
-    fn decides(&self, key: &Key) -> bool;
+    /// What a key can do just now.
+    fn weight(&self, key: &Key) -> Weight;
+
+    /// Says that a key was not taken, because it came on the heels of others.
+    fn hurried(&mut self);
 
     /// Takes a key; an answer ends the view.
     fn key(&mut self, key: &Key) -> Option<Self::Answer>;
@@ -47,6 +63,7 @@ pub fn show<V: View>(view: &mut V, stop: &AtomicBool) -> io::Result<Option<V::An
     let began = Instant::now();
     // Whether the last wait brought input.
     let mut busy = false;
+    let mut last: Option<Instant> = None;
     while !stop.load(Ordering::Relaxed) {
         let now = terminal.size();
         if now != size {
@@ -64,19 +81,25 @@ pub fn show<V: View>(view: &mut V, stop: &AtomicBool) -> io::Result<Option<V::An
             None => (decoder.quiet().into_iter().collect(), true),
         };
         let alone = !busy && keys.len() == 1;
+        let paused = last.is_none_or(|last| last.elapsed() >= PAUSE);
         // The beginning of a key is judged when the rest of it, or nothing, has come.
         if ended || !keys.is_empty() {
             busy = !ended;
+        }
+        if !keys.is_empty() {
+            last = Some(Instant::now());
         }
         if began.elapsed() < DEAF {
             continue;
         }
         for key in keys {
-            if view.decides(&key) {
+            let weight = view.weight(&key);
+            if weight != Weight::Light {
                 // A lone escape has already waited for what did not come.
                 let followed = !ended && followed(&mut terminal, &mut decoder, view)?;
-                if !alone || followed {
-                    busy = true;
+                if !alone || followed || (weight == Weight::Decides && !paused) {
+                    busy |= followed;
+                    view.hurried();
                     continue;
                 }
             }
@@ -92,7 +115,7 @@ pub fn show<V: View>(view: &mut V, stop: &AtomicBool) -> io::Result<Option<V::An
 fn followed<V: View>(terminal: &mut Taken, decoder: &mut Decoder, view: &mut V) -> io::Result<bool> {
     let Some(bytes) = terminal.read(APART)? else { return Ok(false) };
     for key in decoder.push(&bytes) {
-        if !view.decides(&key) {
+        if view.weight(&key) == Weight::Light {
             let _ = view.key(&key);
         }
     }

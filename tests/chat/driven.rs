@@ -194,7 +194,7 @@ impl Driven {
         let end = Instant::now() + PATIENCE;
         loop {
             // A person reads before they press.
-            thread::sleep(Duration::from_millis(400));
+            thread::sleep(Duration::from_millis(800));
             self.keys(&[key]);
             let soon = Instant::now() + Duration::from_secs(8);
             while Instant::now() < soon {

@@ -208,6 +208,12 @@ fn what_is_pasted_or_typed_ahead_is_no_answer() {
     session.wait(QUESTION);
     session.paste("y\n");
     session.paste("y");
+    // In the flow of typing something else, key by key.
+    for key in ["w", "h", "y", "n", "o", "t", "y"] {
+        session.keys(&[key]);
+        std::thread::sleep(std::time::Duration::from_millis(150));
+    }
+    session.wait("on the heels of other keys");
     session.text("yyyyyyyy");
     session.text("y\ny\n");
     // The question is there still, and takes a key that a person presses.
