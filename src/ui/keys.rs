@@ -2,6 +2,8 @@
 
 /// A pasted text is kept up to this many bytes.
 const PASTE_CAP: usize = 64 * 1024;
+/// After so many moments in which nothing came, a paste without an end is given up, or no key would ever count again.
+const PASTE_PATIENCE: u32 = 40;
 /// A sequence that is longer than this is none.
 const SEQUENCE_CAP: usize = 32;
 const PASTE_END: &[u8] = b"\x1b[201~";
@@ -48,6 +50,8 @@ pub enum Key {
 pub struct Decoder {
     held: Vec<u8>,
     paste: Option<Vec<u8>>,
+    /// Moments without input since the last.
+    idle: u32,
 }
 
 enum Step {
@@ -61,6 +65,7 @@ impl Decoder {
     /// Takes more bytes, and gives the keys that are whole.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Key> {
         self.held.extend_from_slice(bytes);
+        self.idle = 0;
         let mut keys = Vec::new();
         while !self.held.is_empty() {
             if let Some(paste) = &mut self.paste {
@@ -95,7 +100,16 @@ impl Decoder {
 
     /// Says that nothing has come for a while: what could have been the beginning of something is not.
     pub fn quiet(&mut self) -> Option<Key> {
-        if self.paste.is_some() || self.held.is_empty() {
+        if let Some(paste) = &self.paste {
+            self.idle += 1;
+            if self.idle < PASTE_PATIENCE {
+                return None;
+            }
+            let text = String::from_utf8_lossy(paste).into_owned();
+            (self.paste, self.held) = (None, Vec::new());
+            return Some(Key::Paste(text));
+        }
+        if self.held.is_empty() {
             return None;
         }
         let escape = self.held == b"\x1b";
@@ -210,6 +224,11 @@ mod tests {
         }
         let Some(Key::Paste(text)) = decoder.push(PASTE_END).pop() else { panic!("no paste") };
         assert_eq!(text.len(), PASTE_CAP);
+        // One whose end never comes does not keep the keyboard for ever.
+        assert_eq!(decoder.push(b"\x1b[200~y"), []);
+        let given_up = (0..PASTE_PATIENCE).find_map(|_| decoder.quiet());
+        assert_eq!(given_up, Some(Key::Paste(String::new())));
+        assert_eq!(decoder.push(b"n"), [Key::Char('n')]);
     }
 
     proptest! {
