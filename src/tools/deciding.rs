@@ -153,7 +153,8 @@ impl Gate {
 
     /// It runs. What was granted for one call is for this one, if it is one that reaches for files at all.
     fn allowed(&self, mut settled: Settled, invocation: Invocation) -> Result<Settled, GateError> {
-        if matches!(invocation, Invocation::Shell { .. } | Invocation::File(_)) {
+        // A program in the background goes on for longer than the one call that a person had in mind.
+        if matches!(invocation, Invocation::Shell { background: false, .. } | Invocation::File(_)) {
             settled.confinement = self.confinement_of_call()?;
         }
         settled.invocation = Ok(invocation);

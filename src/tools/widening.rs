@@ -52,7 +52,7 @@ impl Gate {
             Answer::Once => self.try_out(&found.wider).await?.map_or_else(
                 || {
                     self.granted.borrow_mut().once(found.wider.clone());
-                    Ok(Done::ok(format!("Granted for the next call of shell or a file tool: {sentence}.")))
+                    Ok(Done::ok(format!("Granted for the next call of shell (not in the background) or a file tool: {sentence}.")))
                 },
                 |why| refuse(&why),
             ),

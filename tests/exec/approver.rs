@@ -253,6 +253,19 @@ fn access_is_granted_for_one_call_or_longer_and_for_one_place() {
 }
 
 #[test]
+fn what_was_granted_once_is_not_for_a_program_that_goes_on() {
+    let place = elsewhere();
+    let folder = place.path().join("folder").display().to_string();
+    let asked = Asked::new();
+    asked.answers(&[ONCE]);
+    let look = format!("cat {folder}/precious; echo looked");
+    let background = call("shell", json!({"command": look, "background": true}));
+    let outputs = asked.play("", [request("read", &folder), background, shell(&look)].map(one)).well().outputs();
+    assert!(outputs[1].contains("looked") && !outputs[1].contains("precious\n"), "{outputs:?}");
+    assert!(outputs[2].contains("precious\n"), "{outputs:?}");
+}
+
+#[test]
 fn a_refused_command_is_repeated_with_just_what_it_lacked() {
     let place = elsewhere();
     let folder = place.path().join("folder");
