@@ -25,6 +25,8 @@ mod endings;
 mod output;
 #[path = "exec/provider.rs"]
 mod provider;
+#[path = "exec/reach.rs"]
+mod reach;
 #[path = "exec/requests.rs"]
 mod requests;
 #[path = "exec/setup.rs"]

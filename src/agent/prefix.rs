@@ -63,6 +63,12 @@ impl Prefix {
         Self { tools: definitions(), sandbox: policy::render(policy), instruction_files, environment }
     }
 
+    /// The same, with the mode that is really in force in place of the policy's own.
+    #[must_use]
+    pub fn in_mode(self, policy: &Policy, ask: policy::Ask) -> Self {
+        Self { sandbox: policy::render_in_mode(policy, ask), ..self }
+    }
+
     /// The parts that are the same everywhere for one policy and one set of instruction files, in the order in which they are sent.
     pub fn constant(&self) -> Vec<Segment> {
         let tools = serde_json::to_string_pretty(

@@ -3,7 +3,7 @@
 use crate::{
     audit::{Event as Record, LogError},
     model::{Client, EncodedHead, Endpoint, ModelError},
-    policy::{Policy, render},
+    policy::render,
     sandbox::LaunchError,
     tools::{Gate, GateError, told_of_mode},
     worker::{Reply, Request},
@@ -76,6 +76,7 @@ impl Session {
             model: endpoint.model.clone(),
         };
         gate.log().append(started)?;
+        gate.record_beginning()?;
         let assembled = async {
             let (client, prefix) = (Client::new(endpoint)?, read_prefix(&gate).await?);
             let resumed = kept.as_ref().map(|kept| kept.items.len());
@@ -174,7 +175,5 @@ pub async fn read_prefix(gate: &Gate) -> Result<Prefix, SessionError> {
         None => return Err(LaunchError::Died.into()),
     };
     let text = text.map(|text| format!("Instructions of this project, from its AGENTS.md files:\n\n{text}"));
-    // The model is told the mode that is in force; grants are bound to the policy as it was chosen.
-    let told = Policy { ask: gate.ask_mode(), ..gate.policy().clone() };
-    Ok(Prefix::new(&told, text, workspace, gate.cwd()))
+    Ok(Prefix::new(gate.policy(), text, workspace, gate.cwd()).in_mode(gate.policy(), gate.ask_mode()))
 }

@@ -12,8 +12,20 @@
 //! - `{"answer":"stop"}`
 //!
 //! Anything else is a refusal, and so is no answer in time.
+//!
+//! What is run is the file that was found at the start, and [`Approver::files`] says which files the answers depend on, so that no call gets to write them.
 
-use std::{collections::BTreeMap, future::Future, io, pin::Pin, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    future::Future,
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::Stdio,
+    time::Duration,
+};
 
 use nix::{
     sys::signal::{Signal, killpg},
@@ -43,7 +55,11 @@ pub struct NoProgram {
 /// See the module.
 #[derive(Debug)]
 pub struct Approver {
+    /// As it was named.
     program: String,
+    /// Where it was found at the start: by its name, and behind all links.
+    found: Option<(PathBuf, PathBuf)>,
+    cwd: PathBuf,
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     patience: Duration,
@@ -69,22 +85,34 @@ impl Approver {
         key_variable: &str,
         key: Option<&str>,
         patience: Duration,
+        cwd: &Path,
     ) -> Result<Self, NoProgram> {
         let no_program = || NoProgram { text: command.to_owned() };
         let mut words = shlex::split(command).ok_or_else(no_program)?.into_iter();
         let program = words.next().filter(|program| !program.is_empty()).ok_or_else(no_program)?;
         let secret = |name: &str, value: &str| name == key_variable || key.is_some_and(|key| value.contains(key));
         let kept = environment.iter().filter(|(name, value)| !secret(name, value));
-        let environment = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Ok(Self { program, arguments: words.collect(), environment, patience })
+        let environment: BTreeMap<_, _> = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let found = find(&program, environment.get("PATH").map_or("", String::as_str), cwd);
+        Ok(Self { program, found, cwd: cwd.to_path_buf(), arguments: words.collect(), environment, patience })
+    }
+
+    /// The files that its answers depend on, as far as its command line names them: the program and each argument that is a file or folder, with every
+    /// link on the way.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let named = self.found.iter().map(|(path, _)| path.clone()).chain(self.arguments.iter().map(|argument| self.cwd.join(argument)));
+        named.filter(|path| path.exists()).flat_map(|path| hops(&path)).collect()
     }
 
     #[allow(clippy::disallowed_methods, reason = "the person's own program, which the person named")]
     async fn run(&self, question: &Question) -> io::Result<Result<Answer, String>> {
         let lines = question.lines().into_iter().map(|line| line.text).collect();
         let asked = serde_json::to_vec(&Asked { v: VERSION, shown: question.hash(), lines, question })?;
-        let mut child = Command::new(&self.program)
+        let (_, program) = self.found.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let mut child = Command::new(program)
+            .arg0(&self.program)
             .args(&self.arguments)
+            .current_dir(&self.cwd)
             .env_clear()
             .envs(&self.environment)
             .stdin(Stdio::piped())
@@ -107,6 +135,34 @@ impl Approver {
         let status = child.wait().await?;
         Ok(if status.success() { parse(&output) } else { Err(format!("it ended with {status}")) })
     }
+}
+
+/// Finds a program as a shell does, but for folders of `PATH` that are relative: what they name depends on where one stands.
+fn find(program: &str, path: &str, cwd: &Path) -> Option<(PathBuf, PathBuf)> {
+    let candidates: Vec<PathBuf> = if program.contains('/') {
+        vec![cwd.join(program)]
+    } else {
+        path.split(':').filter(|folder| folder.starts_with('/')).map(|folder| Path::new(folder).join(program)).collect()
+    };
+    let runs = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    let found = candidates.into_iter().find(runs)?;
+    let real = fs::canonicalize(&found).ok()?;
+    Some((found, real))
+}
+
+/// The most links that are followed, as in the kernel.
+const HOPS: usize = 40;
+
+/// A path, each link that it leads over, and where it ends.
+fn hops(path: &Path) -> Vec<PathBuf> {
+    let mut all = vec![path.to_path_buf()];
+    while let Some(target) = all.last().and_then(|last| Some(last.parent()?.join(fs::read_link(last).ok()?)))
+        && all.len() < HOPS
+    {
+        all.push(target);
+    }
+    all.extend(fs::canonicalize(path));
+    all
 }
 
 /// Ends the program and what it has started.
@@ -187,12 +243,31 @@ mod tests {
         let environment: BTreeMap<String, String> = [("KEY", "other"), ("COPY", "Bearer sk-1234"), ("PATH", "/bin")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
-        let approver = Approver::new("a 'b c'", &environment, "KEY", Some("sk-1234"), Duration::from_secs(1)).unwrap();
+        let new = |text: &str, key| Approver::new(text, &environment, "KEY", key, Duration::from_secs(1), Path::new("/"));
+        let approver = new("a 'b c'", Some("sk-1234")).unwrap();
         assert_eq!(approver.environment.into_iter().collect::<Vec<_>>(), [("PATH".to_owned(), "/bin".to_owned())]);
         assert_eq!((approver.program.as_str(), approver.arguments.as_slice()), ("a", ["b c".to_owned()].as_slice()));
         for text in ["", "  ", "''", "a 'b"] {
-            assert!(Approver::new(text, &environment, "KEY", None, Duration::from_secs(1)).is_err(), "{text}");
+            assert!(new(text, None).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_answers_depend_on_is_found_over_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        fs::write(root.join("script"), "").unwrap();
+        std::os::unix::fs::symlink("script", root.join("second")).unwrap();
+        std::os::unix::fs::symlink(root.join("second"), root.join("first")).unwrap();
+        let environment = BTreeMap::from([("PATH".to_owned(), "relative:/usr/bin:/bin".to_owned())]);
+        let new = |text: &str| Approver::new(text, &environment, "KEY", None, Duration::from_secs(1), &root).unwrap();
+        let files = new("sh ./first --flag nowhere").files();
+        for file in ["first", "second", "script"] {
+            assert!(files.contains(&root.join(file)) || files.contains(&root.join("./first")), "{files:?}");
+        }
+        assert!(files.iter().any(|file| file.ends_with("sh")) && !files.iter().any(|file| file.ends_with("nowhere")), "{files:?}");
+        // Not executable, and in no folder of PATH.
+        assert!(new("./script").found.is_none() && new("script").found.is_none());
     }
 
     proptest! {

@@ -3,7 +3,6 @@
 use std::{
     io::{self, IsTerminal, Read, Write},
     path::PathBuf,
-    rc::Rc,
     time::Duration,
 };
 
@@ -108,6 +107,7 @@ impl ExecError {
             GateError::Launch(_) => Exit::Sandbox,
             GateError::Grants(_) => Exit::Output,
             GateError::Stopped => Exit::Failure,
+            GateError::ApproverInReach { .. } => Exit::Usage,
         };
         match self {
             Self::NoPrompt
@@ -135,7 +135,9 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     let (endpoint, key) = task.provider.endpoint(&folders)?;
     let approver = match &task.approver {
         Some(command) => {
-            Some(Approver::new(command, &folders.environment, &task.provider.key_variable, key.as_deref(), task.approver_timeout)?)
+            let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+            let variable = &task.provider.key_variable;
+            Some(Approver::new(command, &folders.environment, variable, key.as_deref(), task.approver_timeout, &here)?)
         }
         None => None,
     };
@@ -150,10 +152,10 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
         .and_then(|gate| gate.with_grants(Store::new(&session.state)))
         .map_err(SessionError::from)?;
     if let Some(ask) = task.ask {
-        gate = gate.in_mode(ask).map_err(SessionError::from)?;
+        gate = gate.in_mode(ask);
     }
     if let Some(approver) = approver {
-        gate = gate.with_asker(Rc::new(approver));
+        gate = gate.with_approver(approver).map_err(SessionError::from)?;
     }
     if task.json {
         let mut observer = JsonLines(io::stdout());

@@ -33,6 +33,6 @@ pub use model::{
     Ask, CommandRule, Decision, Enforcement, Environment, Filesystem, GitAccess, Layer, Limits, Network, NetworkMode, OnMissing, Origin,
     PathRule, Place, Policy,
 };
-pub use prose::{Claim, ClaimKind, claims, render};
+pub use prose::{Claim, ClaimKind, claims, render, render_in_mode};
 pub use summary::summary;
-pub use wider::Wider;
+pub use wider::{GRANTED, Wider};

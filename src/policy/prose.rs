@@ -166,8 +166,13 @@ pub fn claims(policy: &Policy) -> Vec<Claim> {
 
 /// The section of the prompt that describes the sandbox, ending with the policy's name and fingerprint.
 pub fn render(policy: &Policy) -> String {
+    render_in_mode(policy, policy.ask)
+}
+
+/// The same for a session that asks more often than the policy does. The fingerprint is that of the policy as it was chosen, to which grants are bound.
+pub fn render_in_mode(policy: &Policy, ask: Ask) -> String {
     let mut text = String::from("# Sandbox\n");
-    for claim in claims(policy) {
+    for claim in claims(&Policy { ask, ..policy.clone() }) {
         text.push_str("- ");
         text.push_str(&claim.text);
         text.push('\n');

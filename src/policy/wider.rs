@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{Origin, PathRule, Place, Policy};
 
+/// The file that refusals, lists and plans name as the origin of what a person has granted.
+pub const GRANTED: &str = "granted";
+
 /// Access beyond what the policy gives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{self, GitAccess, Layer, NetworkMode, PathRule, Place, Policy};
+use crate::policy::{self, GRANTED, GitAccess, Layer, NetworkMode, PathRule, Place, Policy};
 
 /// The facts of a session that a plan depends on besides the policy. They are taken once, at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct Plan {
     pub home: PathBuf,
     /// How much of `.git` may change.
     pub git: GitAccess,
+    /// Those of the roots that a person granted, exactly as they then lay: a link on the way leads to another place than was granted.
+    pub granted: Vec<PathBuf>,
     /// The repository that the workspace belongs to, where that lies elsewhere.
     pub linked: Option<Linked>,
     /// What can be reached.
@@ -215,6 +217,9 @@ impl Plan {
         deny.push(session.state.clone());
         let (protect, protect_globs) = resolver.split(&policy.filesystem.protect);
         let (deny, protect) = (sorted(deny), sorted(protect));
+        let of_person = |rule: &&PathRule| rule.origin.file == GRANTED;
+        let lists = policy.filesystem.read.iter().chain(&policy.filesystem.write).flatten();
+        let granted = sorted(lists.filter(of_person).filter_map(|rule| resolver.path(&rule.place)).collect());
         let limits = &policy.limits;
         Ok(Self {
             roots,
@@ -225,6 +230,7 @@ impl Plan {
             workspace: session.workspace.clone(),
             home: session.home.clone(),
             git: policy.git,
+            granted,
             linked: session.linked.clone(),
             network: mode,
             limits: PlanLimits {

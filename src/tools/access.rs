@@ -4,7 +4,9 @@
 //! link to it.
 
 use std::{
+    collections::VecDeque,
     fs,
+    os::unix::fs::FileTypeExt,
     path::{Component, Path, PathBuf},
 };
 
@@ -75,6 +77,9 @@ pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Resu
             return refuse(format!("{shown} cannot be granted, because it cannot be found ({error}){instead}"));
         }
     };
+    if path.to_str().is_none() {
+        return refuse(format!("{shown} cannot be granted: its name is not UTF-8, so no record could hold it"));
+    }
     let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
     let access = if write { Access::Write } else { Access::Read };
     // By both names: what is denied under one of them is denied.
@@ -105,6 +110,16 @@ pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Resu
         return refuse(format!("{shown} cannot be granted: {error}"));
     }
     let mut warnings = Vec::new();
+    if !path.starts_with(&session.workspace)
+        && let Some(socket) = socket_below(&path)
+    {
+        // A socket that can be seen can be connected to, unless it lies in the workspace.
+        if socket == path {
+            return refuse("unix sockets of the host cannot be granted in a session".to_owned());
+        }
+        let whose = "what listens on them acts with your rights, or with root's, outside of the sandbox";
+        warnings.push(format!("unix sockets lie there, such as {}, and can be connected to: {whose}", socket.display()));
+    }
     if path != *asked {
         warnings.push(format!("{shown} leads to {}, and that is what is granted", path.display()));
     }
@@ -118,8 +133,32 @@ pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Resu
     Ok(Grantable { wider: found, warnings })
 }
 
-fn is_private(rule: Option<&PathRule>) -> bool {
+pub(super) fn is_private(rule: Option<&PathRule>) -> bool {
     rule.is_some_and(|rule| matches!(rule.place, Place::Temporary | Place::PrivateHome))
+}
+
+/// The most entries that are looked at for a socket.
+const LOOKED_AT: usize = 10_000;
+
+/// A unix socket that a path is or holds, if one is found soon.
+fn socket_below(path: &Path) -> Option<PathBuf> {
+    let is_socket = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket(&path.to_path_buf()) {
+        return Some(path.to_path_buf());
+    }
+    let (mut folders, mut seen) = (VecDeque::from([path.to_path_buf()]), 0);
+    while let Some(folder) = folders.pop_front() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            seen += 1;
+            match entry.file_type() {
+                _ if seen > LOOKED_AT => return None,
+                Ok(kind) if kind.is_socket() => return Some(entry.path()),
+                Ok(kind) if kind.is_dir() => folders.push_back(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    None
 }
 
 /// Why a path is no narrow grant.
@@ -140,7 +179,9 @@ fn too_wide(path: &Path, write: bool, session: &Session) -> Option<String> {
         return Some("it holds more than the workspace".to_owned());
     }
     let within = |list: &[&str]| list.iter().any(|place| path.starts_with(place));
-    if within(&NEVER) || (write && within(&NEVER_WRITTEN)) {
+    // The sockets of the system and of the person's own services.
+    let services = path.starts_with("/run/user") && path.components().count() <= 4;
+    if path == Path::new("/run") || services || within(&NEVER) || (write && within(&NEVER_WRITTEN)) {
         return Some("it belongs to the system".to_owned());
     }
     if write {

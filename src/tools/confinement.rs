@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::denial::Explainer;
 use crate::{
-    policy::{Origin, Policy, Wider},
+    policy::{GRANTED, Origin, Policy, Wider},
     sandbox::{LaunchError, Launcher, Plan, PlanError, Session},
 };
 
@@ -56,9 +56,6 @@ impl Confinement {
         Ok(Self::register(launcher, policy, &plan, session)?)
     }
 }
-
-/// The file that refusals and lists name as the origin of what a person has granted.
-pub(super) const GRANTED: &str = "granted";
 
 /// A policy with wider access, in an order that does not depend on when it was granted.
 pub(super) fn widened(policy: &Policy, wider: &[Wider]) -> Policy {

@@ -223,14 +223,18 @@ impl Gate {
             because,
             cwd,
             access: summary(&self.confinement().policy, writes, programs),
-            lasting: offered.map(|(permission, shortest)| self.lasting(permission, shortest)),
+            lasting: offered.and_then(|(permission, shortest)| self.lasting(permission, shortest)),
         }
     }
 
-    /// What can be allowed for longer, and how far.
-    pub(super) fn lasting(&self, permission: Permission, shortest: usize) -> Lasting {
+    /// What can be allowed for longer, and how far. Nothing that holds a secret, which would be kept, or that no record can hold.
+    pub(super) fn lasting(&self, permission: Permission, shortest: usize) -> Option<Lasting> {
+        let sentence = permission.sentence();
+        if self.redact(&sentence) != sentence || serde_json::to_value(&permission).is_err() {
+            return None;
+        }
         let scopes = self.granted.borrow().scopes(&permission);
-        Lasting { permission, shortest, scopes }
+        Some(Lasting { permission, shortest, scopes })
     }
 
     fn parts(&self, judged: &Judged) -> Vec<Part> {

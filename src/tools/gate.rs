@@ -27,7 +27,7 @@ use super::{
     shell,
 };
 use crate::{
-    approval::{Asker, Binaries, Nobody, Rules, StoreError, shell::Dialect},
+    approval::{Approver, Asker, Binaries, Nobody, Rules, StoreError, shell::Dialect},
     audit::{CallStatus, Denial, Event, Log, LogError},
     policy::{Access, Anchors, Ask, Judge, Policy},
     sandbox::{
@@ -50,6 +50,12 @@ pub enum GateError {
     /// The grants could not be read or kept.
     #[error(transparent)]
     Grants(#[from] StoreError),
+    /// Calls could answer for themselves.
+    #[error("{path}, which the approver needs, can be written by the calls that it is asked about; move it to where the policy lets nothing be written", path = path.display())]
+    ApproverInReach {
+        /// The file.
+        path: PathBuf,
+    },
     /// The person ended the turn instead of answering.
     #[error("the turn was stopped where it asked")]
     Stopped,
@@ -95,6 +101,8 @@ pub struct Gate {
     dialect: Dialect,
     pub(super) redactor: Arc<Redactor>,
     pub(super) asker: Rc<dyn Asker>,
+    /// Files on which its answers depend.
+    pub(super) answering: Vec<PathBuf>,
     pub(super) ask: Cell<Ask>,
     pub(super) granted: RefCell<Granted>,
     confinement: RefCell<Rc<Confinement>>,
@@ -144,6 +152,7 @@ impl Gate {
             dialect,
             redactor: Arc::new(redactor),
             asker: Rc::new(Nobody),
+            answering: Vec::new(),
             confinement: RefCell::new(confinement),
             asking: tokio::sync::Mutex::new(()),
             live: RefCell::new(None),
@@ -164,18 +173,36 @@ impl Gate {
         self
     }
 
-    /// In a mode that asks more often than the policy does, from the start: stricter than the policy is always possible, laxer is the policy's to say.
+    /// With a program to ask. Neither the policy nor what was granted so far may let a call write what its answers depend on, and nothing that is
+    /// asked for later will.
     ///
     /// # Errors
-    /// If it cannot be recorded.
-    pub fn in_mode(self, ask: Ask) -> Result<Self, GateError> {
-        let ask = ask.max(self.policy.ask);
-        if ask != self.ask.get() {
-            self.log.append(Event::AskMode { mode: ask })?;
-            self.ask.set(ask);
-            self.renew_rules();
+    /// If a call could.
+    pub fn with_approver(mut self, approver: Approver) -> Result<Self, GateError> {
+        let judge = Judge::new(&self.confinement().policy, &self.anchors());
+        self.answering = approver.files();
+        // What is private to a session lies elsewhere on the host.
+        let written = |path: &&PathBuf| {
+            let verdict = judge.judge(path, Access::Write);
+            verdict.allowed && !super::access::is_private(verdict.because.rule.as_ref())
+        };
+        if let Some(path) = self.answering.iter().find(written) {
+            return Err(GateError::ApproverInReach { path: path.clone() });
         }
-        Ok(self)
+        Ok(self.with_asker(Rc::new(approver)))
+    }
+
+    fn anchors(&self) -> Anchors {
+        Anchors { workspace: self.session.workspace.clone(), home: self.session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) }
+    }
+
+    /// In a mode that asks more often than the policy does, from the start: stricter than the policy is always possible, laxer is the policy's to say.
+    /// It is recorded by [`Self::record_beginning`].
+    #[must_use]
+    pub fn in_mode(self, ask: Ask) -> Self {
+        self.ask.set(ask.max(self.policy.ask));
+        self.renew_rules();
+        self
     }
 
     /// The log that the gate writes.
@@ -409,8 +436,7 @@ impl Gate {
     pub(super) fn binaries<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Binaries {
         let confinement = self.confinement();
         let session = &self.session;
-        let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
-        let judge = Judge::new(&confinement.policy, &anchors);
+        let judge = Judge::new(&confinement.policy, &self.anchors());
         // A link counts by where it lies and by where it leads.
         let out_of_reach = |path: &Path| {
             let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());

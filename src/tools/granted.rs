@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    confinement::{Confinement, ConfinementError, GRANTED},
+    confinement::{Confinement, ConfinementError},
     gate::{Gate, GateError},
 };
 use crate::{
     approval::{Grant, Permission, Repository, Scope, Store},
     audit::Event,
-    policy::{CommandRule, Decision, Origin, Wider},
+    policy::{CommandRule, Decision, GRANTED, Origin, Wider},
     sandbox::Session,
 };
 
@@ -98,7 +98,8 @@ fn now() -> u64 {
 }
 
 impl Gate {
-    /// Takes over what was granted in earlier sessions and holds here, and keeps what is granted in this one in the same store.
+    /// Takes over what was granted in earlier sessions and holds here, and keeps what is granted in this one in the same store. What was taken over is
+    /// recorded by [`Self::record_beginning`].
     ///
     /// # Errors
     /// If the grants cannot be read, or what they give cannot be put in force.
@@ -119,11 +120,31 @@ impl Gate {
                 _ => true,
             });
         }
+        let wider = self.granted.borrow().wider();
+        if !wider.is_empty() {
+            self.confine(self.registered(&wider)?);
+        }
+        self.renew_rules();
+        Ok(self)
+    }
+
+    /// Writes to the log, behind the start of the session, with what it begins: the mode, if the policy says another, and what was granted before.
+    ///
+    /// # Errors
+    /// If it cannot be recorded.
+    pub fn record_beginning(&self) -> Result<(), GateError> {
+        let mode = self.ask_mode();
+        if mode != self.policy.ask {
+            self.log.append(Event::AskMode { mode })?;
+        }
         for grant in self.grants() {
             self.log.append(Event::Granted { grant: grant.id, permission: grant.permission, scope: grant.scope })?;
         }
-        self.renew()?;
-        Ok(self)
+        let wider = self.granted.borrow().wider();
+        if !wider.is_empty() {
+            self.log.append(Event::InForce { fingerprint: self.confinement().policy.fingerprint(), wider })?;
+        }
+        Ok(())
     }
 
     /// What is granted and holds, in the order in which it was given.
@@ -184,7 +205,13 @@ impl Gate {
     }
 
     fn widened(&self, wider: &[Wider]) -> Result<std::rc::Rc<Confinement>, GateError> {
-        let confinement = Confinement::widened(&self.launcher, &self.policy, wider, &self.session).map_err(|error| match error {
+        let confinement = self.registered(wider)?;
+        self.log.append(Event::InForce { fingerprint: confinement.policy.fingerprint(), wider: wider.to_vec() })?;
+        Ok(confinement)
+    }
+
+    fn registered(&self, wider: &[Wider]) -> Result<std::rc::Rc<Confinement>, GateError> {
+        Confinement::widened(&self.launcher, &self.policy, wider, &self.session).map_err(|error| match error {
             ConfinementError::Launch(error) => GateError::Launch(error),
             // It was tried before it was granted, so something outside has changed since.
             ConfinementError::Plan(error) => GateError::Launch(crate::sandbox::LaunchError::Refused {
@@ -192,9 +219,7 @@ impl Gate {
                 reason: error.to_string(),
                 errno: None,
             }),
-        })?;
-        self.log.append(Event::InForce { fingerprint: confinement.policy.fingerprint(), wider: wider.to_vec() })?;
-        Ok(confinement)
+        })
     }
 
     /// Puts in force what is granted now.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{
-    access::{NotGrantable, absolute, examine},
+    access::{Grantable, NotGrantable, absolute, examine},
     confinement::Confinement,
     deciding::refused,
     gate::{Gate, GateError},
@@ -32,7 +32,10 @@ impl Gate {
             AccessKind::Socket => Wider::Socket(path()),
         };
         let refuse = |why: &str| Ok(Done::refused(format!("Refused: {why}")));
-        let found = match examine(&asked, &self.confinement().policy, &self.session) {
+        if self.redact(&request.what) != request.what {
+            return refuse("what is asked for holds a secret");
+        }
+        let found = match self.examine(&asked) {
             Ok(found) => found,
             Err(NotGrantable::Given(rule)) => return Ok(Done::ok(format!("Nothing to grant: {}", NotGrantable::Given(rule)))),
             Err(error) => return refuse(&error.to_string()),
@@ -108,14 +111,24 @@ impl Gate {
         Ok(Done { text: format!("{note}{}", again.text), ..again })
     }
 
+    /// Looks at what is asked for, under what is in force.
+    fn examine(&self, wider: &Wider) -> Result<Grantable, NotGrantable> {
+        let found = examine(wider, &self.confinement().policy, &self.session)?;
+        match &found.wider {
+            Wider::Write(path) if self.answering.iter().any(|file| file.starts_with(path)) => {
+                Err(NotGrantable::Refused(format!("{} cannot be granted: the program that answers questions lies there", path.display())))
+            }
+            _ => Ok(found),
+        }
+    }
+
     /// Offers what one refusal lacked.
     async fn offer(&self, what: &Command<'_>, denial: &Denial) -> Result<Offered, GateError> {
         let Some(wider) = &denial.wider else { return Ok(Offered::Nothing) };
         // A file that is to be made is made in its folder.
-        let policy = self.confinement().policy.clone();
-        let found = examine(wider, &policy, &self.session).or_else(|error| match wider {
+        let found = self.examine(wider).or_else(|error| match wider {
             Wider::Write(path) if !path.exists() => {
-                path.parent().map_or(Err(error), |folder| examine(&Wider::Write(folder.to_path_buf()), &policy, &self.session))
+                path.parent().map_or(Err(error), |folder| self.examine(&Wider::Write(folder.to_path_buf())))
             }
             _ => Err(error),
         });
@@ -179,7 +192,7 @@ impl Gate {
             because,
             cwd: self.cwd.clone(),
             access: summary(&self.confinement().policy, true, true),
-            lasting: Some(self.lasting(Permission::Wider(wider.clone()), 0)),
+            lasting: self.lasting(Permission::Wider(wider.clone()), 0),
         }
     }
 }

@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 
 use super::support::{Played, World, call, finish, one, processes_with, read_file, shell, start, unique_sleep};
 
-const ONCE: &str = r#"{"answer":"once"}"#;
-const REFUSE: &str = r#"{"answer":"refuse"}"#;
+pub(super) const ONCE: &str = r#"{"answer":"once"}"#;
+pub(super) const REFUSE: &str = r#"{"answer":"refuse"}"#;
 
 /// A world with a program that answers from a list and keeps what it was asked.
-struct Asked {
-    world: World,
-    place: PathBuf,
+pub(super) struct Asked {
+    pub(super) world: World,
+    pub(super) place: PathBuf,
 }
 
 /// A policy under which `touch` asks.
-const TOUCH_ASKS: &str = "[[command]]\nprefix = [\"touch\"]\ndecision = \"ask\"\nwhy = \"It makes files.\"\n";
+pub(super) const TOUCH_ASKS: &str = "[[command]]\nprefix = [\"touch\"]\ndecision = \"ask\"\nwhy = \"It makes files.\"\n";
 
 impl Asked {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let world = World::new();
         let script = "cat >> \"$1/questions\"; echo >> \"$1/questions\"; env > \"$1/environment\"\n\
                       n=$(cat \"$1/n\" 2>/dev/null || echo 1); echo $((n + 1)) > \"$1/n\"; eval \"$(sed -n \"${n}p\" \"$1/answers\")\"\n";
@@ -29,22 +29,22 @@ impl Asked {
     }
 
     /// The next answers, as JSON.
-    fn answers(&self, answers: &[&str]) {
+    pub(super) fn answers(&self, answers: &[&str]) {
         self.commands(&answers.iter().map(|answer| format!("echo '{answer}'")).collect::<Vec<_>>());
     }
 
     /// What the program does for each of the next questions.
-    fn commands(&self, commands: &[String]) {
+    pub(super) fn commands(&self, commands: &[String]) {
         let _ = fs::remove_file(self.place.join("n"));
         let _ = fs::remove_file(self.place.join("questions"));
         fs::write(self.place.join("answers"), commands.join("\n")).unwrap();
     }
 
-    fn play(&self, policy: &str, turns: impl IntoIterator<Item = Turn>) -> Played {
+    pub(super) fn play(&self, policy: &str, turns: impl IntoIterator<Item = Turn>) -> Played {
         self.play_with(policy, &[], turns)
     }
 
-    fn play_with(&self, policy: &str, more: &[&str], turns: impl IntoIterator<Item = Turn>) -> Played {
+    pub(super) fn play_with(&self, policy: &str, more: &[&str], turns: impl IntoIterator<Item = Turn>) -> Played {
         let approver = format!("sh {0}/run.sh {0}", self.place.display());
         let policy = if policy.is_empty() { "workspace-write".to_owned() } else { self.world.policy(policy) };
         let mut arguments = vec!["--policy", policy.as_str(), "--approver", approver.as_str()];
@@ -53,16 +53,16 @@ impl Asked {
     }
 
     /// What was asked since the answers were given.
-    fn questions(&self) -> Vec<Value> {
+    pub(super) fn questions(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.place.join("questions")).unwrap_or_default();
         text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn has(&self, file: &str) -> bool {
+    pub(super) fn has(&self, file: &str) -> bool {
         self.world.workspace().join(file).exists()
     }
 
-    fn events(&self, event: &str) -> Vec<Value> {
+    pub(super) fn events(&self, event: &str) -> Vec<Value> {
         let mut logs = self.world.logs();
         logs.sort();
         logs.iter().flat_map(|log| super::support::records_of(log)).filter(|record| record["event"] == event).collect()
@@ -215,7 +215,7 @@ fn stop_ends_the_turn() {
 }
 
 /// A folder outside of everything, and not below `/tmp`, of which a call has its own.
-fn elsewhere() -> tempfile::TempDir {
+pub(super) fn elsewhere() -> tempfile::TempDir {
     let place = tempfile::Builder::new().prefix("exec-test-").tempdir_in("/var/tmp").unwrap();
     fs::create_dir(place.path().join("folder")).unwrap();
     fs::write(place.path().join("folder/precious"), "precious\n").unwrap();
@@ -223,7 +223,7 @@ fn elsewhere() -> tempfile::TempDir {
     place
 }
 
-fn request(access: &str, what: &str) -> portcullis::model::scripted::ScriptItem {
+pub(super) fn request(access: &str, what: &str) -> portcullis::model::scripted::ScriptItem {
     call("request_access", json!({"access": access, "what": what, "reason": "It is needed."}))
 }
 

@@ -168,7 +168,7 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
         .and_then(|gate| gate.with_grants(Store::new(&state)))
         .map_err(SessionError::from)?;
     if let Some(ask) = chat.ask {
-        gate = gate.in_mode(ask).map_err(SessionError::from)?;
+        gate = gate.in_mode(ask);
     }
 
     let paint = Paint::of(&io::stdout());

@@ -140,7 +140,8 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<Link>), Failure> {
         };
         let mut root = root;
         let in_workspace = root.source.starts_with(&plan.workspace);
-        if metadata.is_symlink() && !in_workspace && root.source == root.target {
+        let granted = plan.granted.contains(&root.source);
+        if !granted && metadata.is_symlink() && !in_workspace && root.source == root.target {
             let content = fs::read_link(&root.source).map_err(|error| Failure::system(step, &error).about(&root.source))?;
             links.push((root.target.clone(), content));
             match fs::canonicalize(&root.source) {
@@ -164,6 +165,8 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<Link>), Failure> {
         }
         let mount = if let Some(copied) = copied {
             copied
+        } else if granted {
+            copy_granted(&root.source)?
         } else if in_workspace {
             copy_in_workspace(plan, &mut root)?
         } else {
@@ -209,6 +212,28 @@ fn private_copy(root: &Root, folder: &Path) -> Option<OwnedFd> {
     mount(Some("overlay"), &merged, Some("overlay"), flags, Some(options.as_str())).ok()?;
     let copy = sys::clone_mounts(&merged, true).ok();
     umount2(&merged, MntFlags::MNT_DETACH).ok().and(copy)
+}
+
+/// Copies a place that a person granted. It was looked at then, behind all links, so a link on the way was put there since, by a call perhaps.
+fn copy_granted(place: &Path) -> Result<OwnedFd, Failure> {
+    let step = "copy what a person granted";
+    let changed = |why: &str| {
+        let remedy = "Put the place back as it was, or take the grant back";
+        Failure::new(step, format!("it is not what was granted any more: {why}")).about(place).with_remedy(remedy)
+    };
+    let opened = beneath::entry(place).map_err(|errno| match errno {
+        Errno::ENOTDIR | Errno::ELOOP => changed("a symbolic link is on the way"),
+        errno => Failure::errno(step, errno).about(place),
+    })?;
+    let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+    if fs::read_link(&by_descriptor).is_ok_and(|real| real != place) {
+        return Err(changed("it is a symbolic link"));
+    }
+    let kind = nix::sys::stat::fstat(&opened).map_err(|errno| Failure::errno(step, errno).about(place))?.st_mode & libc::S_IFMT;
+    if kind == libc::S_IFLNK {
+        return Err(changed("it is a symbolic link"));
+    }
+    sys::clone_mounts(&by_descriptor, true).map_err(|error| copying(&error, place))
 }
 
 /// Copies a granted place of the workspace. Who writes the workspace must not choose where a grant leads: a link on the way may stay in the
