@@ -166,13 +166,16 @@ fn too_wide(path: &Path, write: bool, session: &Session) -> Option<String> {
     if path.parent().is_none() {
         return Some("it is the root of the file system".to_owned());
     }
-    for (place, what) in [
-        (&session.home, "your home folder"),
-        (&session.state, "the state of portcullis"),
-        (&session.private, "the private folder of the session"),
+    for (place, within, what) in [
+        (&session.home, false, "your home folder"),
+        (&session.state, true, "the state of portcullis"),
+        (&session.private, true, "the private folder of the session"),
     ] {
         if place.starts_with(path) {
             return Some(format!("it is, or holds, {what}"));
+        }
+        if within && path.starts_with(place) {
+            return Some(format!("it belongs to {what}"));
         }
     }
     if session.workspace.starts_with(path) && session.workspace != path {
@@ -245,6 +248,8 @@ mod tests {
         assert_eq!(ask(Wider::Read(data.clone())).unwrap().wider, Wider::Read(data.clone()));
         assert!(!ask(Wider::Write(data.clone())).unwrap().warnings.is_empty());
         let home = &world.session.home;
+        let grants = world.session.state.join("grants.json");
+        fs::write(&grants, "").unwrap();
         for path in [
             Path::new("/"),
             home.as_path(),
@@ -252,6 +257,7 @@ mod tests {
             &home.join(".ssh"),
             &world.session.state,
             &world.session.private,
+            &grants,
             Path::new("/proc/self"),
             Path::new("/dev"),
             Path::new("/no/such/place"),

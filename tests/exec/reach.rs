@@ -175,7 +175,7 @@ fn a_call_gets_at_the_grants_in_no_way() {
     let outputs = asked.play(TOUCH_ASKS, turns.map(one)).well().outputs();
     assert!(!outputs[1].contains("fingerprint") && outputs[2..].iter().all(|output| output.starts_with("Refused: ")), "{outputs:?}");
     assert!(fs::read_to_string(&file).unwrap().contains("\"touch\""));
-    assert_eq!(asked.questions().len(), 1);
+    assert_eq!(asked.questions().len(), 1, "{:#?}", asked.questions());
 }
 
 #[test]
