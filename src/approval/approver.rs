@@ -256,18 +256,18 @@ mod tests {
     fn what_the_answers_depend_on_is_found_over_links() {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
-        fs::write(root.join("script"), "").unwrap();
-        std::os::unix::fs::symlink("script", root.join("second")).unwrap();
+        fs::write(root.join("own-script"), "").unwrap();
+        std::os::unix::fs::symlink("own-script", root.join("second")).unwrap();
         std::os::unix::fs::symlink(root.join("second"), root.join("first")).unwrap();
         let environment = BTreeMap::from([("PATH".to_owned(), "relative:/usr/bin:/bin".to_owned())]);
         let new = |text: &str| Approver::new(text, &environment, "KEY", None, Duration::from_secs(1), &root).unwrap();
         let files = new("sh ./first --flag nowhere").files();
-        for file in ["first", "second", "script"] {
+        for file in ["first", "second", "own-script"] {
             assert!(files.contains(&root.join(file)) || files.contains(&root.join("./first")), "{files:?}");
         }
         assert!(files.iter().any(|file| file.ends_with("sh")) && !files.iter().any(|file| file.ends_with("nowhere")), "{files:?}");
         // Not executable, and in no folder of PATH.
-        assert!(new("./script").found.is_none() && new("script").found.is_none());
+        assert!(new("./own-script").found.is_none() && new("own-script").found.is_none());
     }
 
     proptest! {

@@ -151,7 +151,10 @@ impl Rules {
         }
         // The subcommand stays: `git` alone would be `git push` too. So does what makes a fact, and as much as the rule that asks spells out.
         let needed = (1..=words.len()).find(|count| level.facts.iter().all(|fact| fact.is_covered_by(*count))).unwrap_or(words.len());
-        let asked = command.rule.as_ref().map_or(0, |rule| rule.prefix.len());
+        let known: Vec<Given<'_>> = words.iter().map(|word| Given::Known(word)).collect();
+        let reached =
+            |rule: &CommandRule| (1..=known.len()).find(|count| reach(rule, &known[..*count]) == Reach::Yes).unwrap_or(known.len());
+        let asked = command.rule.as_ref().map_or(0, reached);
         let shortest = needed.max(asked).max(2).min(words.len());
         Some((words, shortest))
     }
@@ -183,7 +186,7 @@ impl Rules {
             if matches!(command.decision, None | Some(Decision::Ask))
                 && undisturbed
                 && let Some(granted) = self.allowing(command, &functions, Whose::Person)
-                && command.rule.as_ref().is_none_or(|asking| granted.prefix.len() >= asking.prefix.len())
+                && self.answers(granted, command)
             {
                 command.rule = Some(granted.clone());
                 command.decision = Some(Decision::Allow);
@@ -277,6 +280,16 @@ impl Rules {
             command.rule = Some(rule.clone());
             command.perhaps = perhaps;
         }
+    }
+
+    /// Whether a grant answers all rules that ask about a command: each of them has to be about the very words that were granted, and not about others
+    /// of the command or about a wrapper around them.
+    fn answers(&self, granted: &CommandRule, command: &JudgedCommand) -> bool {
+        let words: Vec<Given<'_>> = granted.prefix.iter().map(|word| Given::Known(word)).collect();
+        let asks = |rule: &&CommandRule| {
+            rule.decision == Decision::Ask && command.levels.iter().any(|level| reach(rule, &given(&level.words)) > Reach::No)
+        };
+        self.rules.iter().filter(asks).all(|rule| reach(rule, &words) == Reach::Yes)
     }
 
     /// The rule that allows a command, all of its levels considered.

@@ -50,9 +50,13 @@ impl Configured {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let said = if found.is_file() {
-            let file =
-                fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).open(&whole)?;
+        // A link within the folder is read where it leads: what stands there can change as the file itself can.
+        let leads = fs::canonicalize(&whole)
+            .ok()
+            .filter(|real| found.is_symlink() && real.is_file() && fs::canonicalize(folder).is_ok_and(|folder| real.starts_with(folder)));
+        let said = if found.is_file() || leads.is_some() {
+            let real = leads.as_ref().unwrap_or(&whole);
+            let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).open(real)?;
             let mut bytes = Vec::new();
             file.take(CAP + 1).read_to_end(&mut bytes)?;
             if bytes.len() as u64 > CAP {
@@ -175,9 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn links_and_pipes_are_named_and_not_followed_and_long_files_are_refused() {
+    fn links_are_followed_within_the_folder_alone_pipes_not_at_all_and_long_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("AGENTS.md");
+        fs::write(folder.path().join("notes.md"), "linked").unwrap();
+        std::os::unix::fs::symlink("notes.md", &path).unwrap();
+        assert_eq!(configured(folder.path())[0].said, Said::Text("linked".to_owned()));
+        fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
         assert_eq!(configured(folder.path())[0].said, Said::Odd("a link to /etc/passwd".to_owned()));
         fs::remove_file(&path).unwrap();

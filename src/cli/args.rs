@@ -237,7 +237,7 @@ Examples:
   portcullis exec \"Why does the parser test fail? Fix it.\"
   portcullis exec --policy read-only \"What does this repository do?\"
   portcullis exec --provider-url http://127.0.0.1:8080/v1 --model local --json - < task.txt
-  portcullis exec --approver './ask-in-editor.py --quiet' \"Tidy the branches.\"";
+  portcullis exec --approver \"$HOME/bin/ask-in-editor --quiet\" \"Tidy the branches.\"";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {

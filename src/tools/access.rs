@@ -39,7 +39,7 @@ pub(super) enum NotGrantable {
 /// Where nothing that a person could grant makes sense: the host's own insides, and what the next start of the system or of a program runs.
 const NEVER: [&str; 5] = ["/proc", "/sys", "/dev", "/boot", "/run/portcullis"];
 /// What belongs to the system and is written by no work in a repository.
-const NEVER_WRITTEN: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt"];
+const NEVER_WRITTEN: [&str; 11] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/run", "/var/spool", "/var/lib"];
 
 /// A path as the model or a program gave it: `~` is the home folder, the rest relative to where calls start, without `.` and `..`.
 pub(super) fn absolute(text: &str, cwd: &Path, home: &Path) -> PathBuf {
@@ -181,7 +181,8 @@ fn too_wide(path: &Path, write: bool, session: &Session) -> Option<String> {
     if session.workspace.starts_with(path) && session.workspace != path {
         return Some("it holds more than the workspace".to_owned());
     }
-    let within = |list: &[&str]| list.iter().any(|place| path.starts_with(place));
+    // What holds such a place is no better than what lies in it.
+    let within = |list: &[&str]| list.iter().any(|place| path.starts_with(place) || Path::new(place).starts_with(path));
     // The sockets of the system and of the person's own services.
     let services = path.starts_with("/run/user") && path.components().count() <= 4;
     if path == Path::new("/run") || services || within(&NEVER) || (write && within(&NEVER_WRITTEN)) {

@@ -164,8 +164,9 @@ impl Gate {
     fn judge(&self, invocation: &Invocation) -> (Judgement, Option<Judged>) {
         let rules = self.rules();
         match invocation {
-            Invocation::Shell { command, .. } => {
-                let judged = rules.judge(command);
+            Invocation::Shell { command, background, .. } => {
+                // A person who allowed a command for longer had its end in mind as well.
+                let judged = if *background { Rules::clone(&rules).with_granted(Vec::new()).judge(command) } else { rules.judge(command) };
                 (judged.judgement.clone(), Some(judged))
             }
             Invocation::File(_) => (rules.judge_other(), None),

@@ -58,13 +58,13 @@ impl Granted {
         self.grants.iter().find(|grant| grant.permission == *permission)
     }
 
-    /// All wider access, with what is for the next call alone.
+    /// All wider access that lasts longer than one call.
     fn wider(&self) -> Vec<Wider> {
         let lasting = self.grants.iter().filter_map(|grant| match &grant.permission {
             Permission::Wider(wider) => Some(wider.clone()),
             _ => None,
         });
-        lasting.chain(self.once.iter().cloned()).collect()
+        lasting.collect()
     }
 
     /// Whether a person has said no to this before.
@@ -192,8 +192,8 @@ impl Gate {
         if self.granted.borrow().once.is_empty() {
             return Ok(self.confinement());
         }
-        let wider = self.granted.borrow().wider();
-        self.granted.borrow_mut().once.clear();
+        let mut wider = self.granted.borrow().wider();
+        wider.append(&mut self.granted.borrow_mut().once);
         self.widened(&wider)
     }
 

@@ -1,22 +1,28 @@
 //! Text in the columns of a terminal, of which a character may take none, one or two.
 
 use unicode_segmentation::UnicodeSegmentation;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The columns that a text takes.
+/// The columns that a text takes, at most: terminals do not agree on clusters (emoji with a modifier, a variation selector), and a row that is wider than it was
+/// taken for would push others off the screen.
 pub fn columns(text: &str) -> usize {
-    text.width()
+    text.graphemes(true).map(cluster_columns).sum()
+}
+
+/// The same of one cluster.
+pub fn cluster_columns(cluster: &str) -> usize {
+    cluster.width().max(cluster.chars().map(|c| c.width().unwrap_or(0) + usize::from(('\u{fe00}'..='\u{fe0f}').contains(&c))).sum())
 }
 
 /// As much of the beginning of a line as fits, with a mark where something is left out.
 pub fn fit(line: &str, columns: usize) -> String {
-    if line.width() <= columns {
+    if self::columns(line) <= columns {
         return line.to_owned();
     }
     let mut fitted = String::new();
     let mut used = 0;
     for cluster in line.graphemes(true) {
-        used += cluster.width();
+        used += cluster_columns(cluster);
         // One for the mark.
         if used + 1 > columns {
             break;
@@ -31,12 +37,12 @@ pub fn fit(line: &str, columns: usize) -> String {
 
 /// Cuts a line that is too long: at the last blank that lets the rest begin a line of its own, else where it must. The second part is what is left.
 pub fn cut(line: &str, columns: usize) -> Option<(&str, &str)> {
-    if line.width() <= columns {
+    if self::columns(line) <= columns {
         return None;
     }
     let (mut used, mut blank) = (0, None);
     for (place, cluster) in line.grapheme_indices(true) {
-        used += cluster.width();
+        used += cluster_columns(cluster);
         if used > columns {
             return Some(match blank {
                 Some(blank) => (&line[..blank], line[blank..].trim_start_matches(' ')),

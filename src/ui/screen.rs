@@ -153,7 +153,13 @@ fn summary(tool: &str, arguments: &str) -> String {
     let Ok(value) = serde_json::from_str::<serde_json::Value>(arguments) else { return arguments.to_owned() };
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
     match tool {
-        "shell" => text("command"),
+        // Some models call it otherwise, and it runs all the same.
+        "shell" => {
+            let command = if value["command"].is_string() { text("command") } else { text("cmd") };
+            let place = if value["workdir"].is_string() { format!("  (in {})", text("workdir")) } else { String::new() };
+            let how = if value["background"] == true { "  (in the background)" } else { "" };
+            format!("{command}{place}{how}")
+        }
         "apply_patch" => {
             text("patch").lines().filter(|line| *line != "*** Begin Patch" && *line != "*** End Patch").collect::<Vec<_>>().join("\n")
         }

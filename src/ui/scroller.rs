@@ -4,6 +4,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use super::{
+    columns::cluster_columns,
     keys::Key,
     sanitize::visible_line,
     style::{Paint, Tone},
@@ -119,11 +120,11 @@ pub fn pieces(text: &str, first: usize, others: usize) -> Vec<&str> {
     let (mut start, mut used) = (0, 0);
     for (place, cluster) in text.grapheme_indices(true) {
         let width = if pieces.is_empty() { first } else { others };
-        if used + cluster.width() > width && place > start {
+        if used + cluster_columns(cluster) > width && place > start {
             pieces.push(&text[start..place]);
             (start, used) = (place, 0);
         }
-        used += cluster.width();
+        used += cluster_columns(cluster);
     }
     pieces.push(&text[start..]);
     pieces

@@ -108,11 +108,10 @@ impl Taken {
     /// # Errors
     /// If it cannot be written.
     pub fn draw(&mut self, rows: &[String], cursor: Option<(usize, usize)>) -> io::Result<()> {
-        let mut out = String::from("\x1b[?25l\x1b[H");
+        let mut out = String::from("\x1b[?25l");
         for (number, row) in rows.iter().enumerate() {
-            if number > 0 {
-                out.push_str("\r\n");
-            }
+            // Each at its own place, so that none can push another away.
+            out.push_str(&format!("\x1b[{};1H", number + 1));
             out.push_str(row);
             out.push_str("\x1b[0m\x1b[K");
         }

@@ -266,6 +266,31 @@ fn what_was_granted_once_is_not_for_a_program_that_goes_on() {
 }
 
 #[test]
+fn what_was_granted_once_stays_so_when_something_else_is_granted_for_longer() {
+    let place = elsewhere();
+    let (folder, other) = (place.path().join("folder").display().to_string(), place.path().join("more").display().to_string());
+    fs::create_dir(&other).unwrap();
+    let asked = Asked::new();
+    let longer = json!({"answer": "always", "scope": "session", "permission": {"wider": {"read": other}}}).to_string();
+    asked.answers(&[ONCE, &longer, REFUSE, REFUSE]);
+    let look = || shell(&format!("cat {folder}/precious"));
+    let outputs = asked.play("", [request("read", &folder), request("read", &other), look(), look()].map(one)).well().outputs();
+    assert!(outputs[2].contains("precious\n") && !outputs[3].contains("precious\n"), "{outputs:?}");
+}
+
+#[test]
+fn a_grant_answers_only_the_rule_that_asked_about_its_own_words() {
+    let policy = "[[command]]\nprefix = [\"touch\", \"deploy\"]\ndecision = \"ask\"\nwhy = \"Deploys.\"\n\
+                  [[command]]\nprefix = [\"nohup\"]\ndecision = \"ask\"\nwhy = \"Stays.\"\n";
+    let asked = Asked::new();
+    asked.answers(&[&always("session", &["touch", "-a", "one"]), REFUSE, REFUSE]);
+    let turns = [shell("touch -a one"), shell("touch -a one deploy"), shell("nohup touch -a one"), shell("touch -a one two")].map(one);
+    asked.play_with(policy, &["--ask", "always"], turns).well();
+    assert_eq!(asked.questions().len(), 3, "{:?}", asked.questions());
+    assert!(asked.has("one") && asked.has("two") && !asked.has("deploy"));
+}
+
+#[test]
 fn a_refused_command_is_repeated_with_just_what_it_lacked() {
     let place = elsewhere();
     let folder = place.path().join("folder");
