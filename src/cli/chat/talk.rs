@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, io, rc::Rc};
 
+use futures_util::FutureExt;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::UnboundedReceiver,
@@ -99,6 +100,8 @@ pub(super) enum Next {
 impl Talk {
     /// Runs it to its end.
     pub(super) async fn run(mut self) -> Result<Ended, ExecError> {
+        // For all of the session: what is typed between two prompts arrives at the next one as it was typed.
+        let _quiet = Quiet::begin().map_err(shown)?;
         self.greet().map_err(shown)?;
         let ended = loop {
             match self.step().await {
@@ -181,7 +184,8 @@ impl Talk {
     pub(super) async fn watched(&mut self, doing: Doing<'_>) -> Result<Next, ExecError> {
         let interrupt = Interrupt::default();
         let mut observer = Shown(Rc::clone(&self.screen));
-        let quiet = Quiet::begin().map_err(shown)?;
+        // A Ctrl-C from before is not meant for this.
+        while self.signals.interrupt.recv().now_or_never().is_some() {}
         self.screen.borrow_mut().begin().map_err(shown)?;
         let mut end = None;
         let ended = {
@@ -209,7 +213,6 @@ impl Talk {
         // What is left of a program's output was in its result.
         while self.output.try_recv().is_ok() {}
         self.screen.borrow_mut().end().map_err(shown)?;
-        drop(quiet);
         let goes_on = self.conclude(ended);
         match end {
             Some(number) => Ok(Next::Ends(Ended::Exit(Exit::Signal(number)))),
