@@ -33,11 +33,12 @@ pub struct Compacted {
 /// Compacts the conversation of a session. On an error it stays as it was.
 pub async fn run(session: &mut Session, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<Compacted, TurnError> {
     let summary = ask(session, interrupt, observer).await?;
-    let mut text = format!("The conversation was compacted here. Your summary of it:\n\n{}\n", summary.trim());
-    text.push_str(&session.ledger.text(&session.gate));
+    let text = format!("The conversation was compacted here. Your summary of it:\n\n{}\n", summary.trim());
+    // By itself, so that nothing in the summary can pass for it.
+    let ledger = format!("What portcullis itself has on record of this session:\n{}", session.ledger.text(&session.gate));
     let before = session.history.len();
     let said = session.history.said(KEPT);
-    session.history.compact(&text, &said)?;
+    session.history.compact(&[text, ledger], &said)?;
     let compacted = Compacted { before, after: session.history.len() };
     session.gate.log().append(Record::Compaction { before_bytes: before as u64, after_bytes: compacted.after as u64 })?;
     let event = Event::Compacted { before_bytes: compacted.before, after_bytes: compacted.after };

@@ -136,16 +136,16 @@ impl History {
         last
     }
 
-    /// Replaces all but the prefix.
+    /// Replaces all but the prefix with what the person said last and what the model is told.
     ///
     /// # Errors
     /// As for [`Self::user`].
-    pub fn compact(&mut self, summary: &str, said: &[String]) -> Result<(), RolloutError> {
+    pub fn compact(&mut self, told: &[String], said: &[String]) -> Result<(), RolloutError> {
         let count = self.conversation.len().saturating_sub(self.prefix);
         self.rollout.compact(count)?;
         self.conversation.take_back(count);
         said.iter().try_for_each(|text| self.push(|conversation| conversation.push_user(text)))?;
-        self.developer(summary)
+        told.iter().try_for_each(|text| self.developer(text))
     }
 
     /// The body of a request that says one thing more, which is not kept.
@@ -256,7 +256,7 @@ mod tests {
         history.output("call", "old output").unwrap();
         let said = history.said(50);
         assert_eq!(said, ["short"]);
-        history.compact("the summary", &said).unwrap();
+        history.compact(&["the summary".to_owned()], &said).unwrap();
         let bytes = history.conversation.as_bytes().to_vec();
         drop(history);
         let text = String::from_utf8(bytes.clone()).unwrap();

@@ -127,6 +127,13 @@ pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Resu
     if write && below_home.is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b".")) {
         warnings.push("settings of your own lie there: what is written can run later, outside of the sandbox".to_owned());
     }
+    let repository = |folder: &Path| folder.join(".git").exists() || (folder.join("HEAD").exists() && folder.join("objects").exists());
+    if write && !path.starts_with(&session.workspace) && path.ancestors().any(repository) {
+        warnings.push(
+            "it lies in a repository, whose hooks and settings are not protected: what is written can be run by git or an editor later"
+                .to_owned(),
+        );
+    }
     if write && !path.starts_with(&session.workspace) {
         warnings.push("it lies outside of the workspace: git does not show what changes there".to_owned());
     }
@@ -248,6 +255,10 @@ mod tests {
         let data = world.elsewhere.clone();
         assert_eq!(ask(Wider::Read(data.clone())).unwrap().wider, Wider::Read(data.clone()));
         assert!(!ask(Wider::Write(data.clone())).unwrap().warnings.is_empty());
+        let of_a_repository = || ask(Wider::Write(data.clone())).unwrap().warnings.iter().any(|warning| warning.contains("hooks"));
+        assert!(!of_a_repository());
+        fs::create_dir(data.join(".git")).unwrap();
+        assert!(of_a_repository());
         let home = &world.session.home;
         let grants = world.session.state.join("grants.json");
         fs::write(&grants, "").unwrap();

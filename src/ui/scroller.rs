@@ -100,12 +100,18 @@ const fn look(kind: LineKind) -> (&'static str, Tone) {
     }
 }
 
-/// What stands before a row that goes on.
+/// By which a row that goes on is known.
+const MARK: char = '┊';
+/// What stands before such a row.
 const GOES_ON: &str = "  ┊ ";
 
 fn fold(line: &Line, width: usize) -> Vec<(Tone, String)> {
     let (mark, tone) = look(line.kind);
-    let text = visible_line(&line.text);
+    let mut text = visible_line(&line.text);
+    // No line may pass for the rest of the one above it.
+    if text.starts_with(MARK) {
+        text = text.replacen(MARK, &MARK.escape_unicode().to_string(), 1);
+    }
     let mut rows = Vec::new();
     for piece in pieces(&text, width.saturating_sub(mark.width()), width.saturating_sub(GOES_ON.width())) {
         let mark = if rows.is_empty() { mark } else { GOES_ON };
@@ -156,6 +162,12 @@ mod tests {
         assert!(!short.reached());
         short.resize(40, 10);
         assert!(short.reached());
+    }
+
+    #[test]
+    fn no_line_passes_for_the_rest_of_the_one_above_it() {
+        let rows = fold(&line("┊ rm -rf x"), 40);
+        assert_eq!(rows[0].1, "  \\u{250a} rm -rf x");
     }
 
     proptest! {
