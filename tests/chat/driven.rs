@@ -220,7 +220,8 @@ impl Driven {
     #[track_caller]
     pub fn assert_terminal_as_before(&self) {
         self.line("echo settled");
-        self.wait("settled");
+        // The terminal echoes what is typed as soon as it comes; only the shell's own line says that what stood before it is done.
+        self.wait_until("the shell's answer", |screen| screen.lines().any(|line| line.trim_end() == "settled"));
         let read = |name: &str| std::fs::read_to_string(self.host.root.join(name)).unwrap();
         assert_eq!(read("after"), read("before"));
         let modes = "#{alternate_on} #{cursor_flag} #{bracket_paste_flag}";
