@@ -93,7 +93,7 @@ fn collect(mut receiver: UnboundedReceiver<Progress>) -> Vec<Progress> {
 
 async fn send(client: &Client, conversation: &Conversation) -> Outcome {
     let (sender, receiver) = unbounded_channel();
-    let result = client.respond(conversation.body(&head()), &sender).await;
+    let result = client.respond(&head(), conversation, &sender).await;
     let outcome = Outcome { result, progress: collect(receiver) };
     assert!(!format!("{outcome:?} {client:?}").contains(KEY), "the key leaked into {outcome:?}");
     if let Err(error) = &outcome.result {
@@ -244,7 +244,8 @@ async fn an_item_is_reported_while_the_response_still_streams() {
     let model = ScriptedModel::start(Script::new([turn.with_fault(fault)])).unwrap();
     let client = Client::new(endpoint(&model)).unwrap();
     let (sender, mut receiver) = unbounded_channel();
-    let reply = client.respond(hello().body(&head()), &sender);
+    let (head, greeting) = (head(), hello());
+    let reply = client.respond(&head, &greeting, &sender);
     tokio::pin!(reply);
     let item = tokio::time::timeout(Duration::from_secs(5), async {
         loop {
@@ -264,7 +265,8 @@ async fn dropping_the_future_closes_the_connection() {
     let model = ScriptedModel::start(Script::new([Turn::message("never").with_fault(fault)])).unwrap();
     let client = Client::new(endpoint(&model)).unwrap();
     let (sender, _receiver) = unbounded_channel();
-    let cancelled = tokio::time::timeout(Duration::from_millis(200), client.respond(hello().body(&head()), &sender)).await;
+    let (head, greeting) = (head(), hello());
+    let cancelled = tokio::time::timeout(Duration::from_millis(200), client.respond(&head, &greeting, &sender)).await;
     assert!(cancelled.is_err());
     assert_eq!(model.connections(), 1);
     let closed = tokio::time::timeout(Duration::from_secs(5), async {

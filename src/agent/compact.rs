@@ -47,11 +47,13 @@ pub async fn run(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
 }
 
 async fn ask(session: &mut Session, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<String, TurnError> {
-    let body = session.history.body_with(&session.head, REQUEST);
+    let mut conversation = session.history.conversation().clone();
+    conversation.push_developer(REQUEST);
     session.requests += 1;
-    observer.event(&Event::RequestSent { number: session.requests, bytes: body.len() }).map_err(TurnError::Output)?;
+    let bytes = conversation.body_len(&session.head);
+    observer.event(&Event::RequestSent { number: session.requests, bytes }).map_err(TurnError::Output)?;
     let (sender, mut progress) = mpsc::unbounded_channel();
-    let reply = session.client.respond(body, &sender);
+    let reply = session.client.respond(&session.head, &conversation, &sender);
     tokio::pin!(reply);
     let reply = tokio::select! {
         reply = &mut reply => reply?,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::rollout::{Rollout, RolloutError};
-use crate::model::{Conversation, EncodedHead, Item, ItemKind};
+use crate::model::{Conversation, Item, ItemKind};
 
 /// What is said of a call whose outcome was never kept.
 const ABORTED: &str = "Aborted: the session ended while this ran. What it had done until then is not known, and not undone.";
@@ -148,16 +148,9 @@ impl History {
         told.iter().try_for_each(|text| self.developer(text))
     }
 
-    /// The body of a request that says one thing more, which is not kept.
-    pub fn body_with(&self, head: &EncodedHead, more: &str) -> bytes::Bytes {
-        let mut conversation = self.conversation.clone();
-        conversation.push_developer(more);
-        conversation.body(head)
-    }
-
-    /// The body of the next request.
-    pub fn body(&self, head: &EncodedHead) -> bytes::Bytes {
-        self.conversation.body(head)
+    /// What is sent.
+    pub fn conversation(&self) -> &Conversation {
+        &self.conversation
     }
 
     fn push(&mut self, push: impl FnOnce(&mut Conversation)) -> Result<(), RolloutError> {

@@ -142,11 +142,11 @@ struct Response {
 
 /// Sends the conversation and follows the answer. A call starts when its item is finished, while later ones still stream.
 async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<Response, TurnError> {
-    let body = session.history.body(&session.head);
+    let conversation = session.history.conversation().clone();
     session.requests += 1;
-    observe(observer, Event::RequestSent { number: session.requests, bytes: body.len() })?;
+    observe(observer, Event::RequestSent { number: session.requests, bytes: conversation.body_len(&session.head) })?;
     let (sender, mut progress) = mpsc::unbounded_channel();
-    let reply = session.client.respond(body, &sender);
+    let reply = session.client.respond(&session.head, &conversation, &sender);
     tokio::pin!(reply);
     let (mut items, mut answer, mut replied) = (Vec::new(), String::new(), None);
     let mut calls = Calls::new(&session.gate, &mut session.ledger);

@@ -1,7 +1,7 @@
 //! One request after another to a Responses endpoint, over one kept connection.
 
 use super::{
-    Endpoint, EventStream, Item, ModelError, Secret, Usage,
+    Conversation, EncodedHead, Endpoint, EventStream, Item, ModelError, Secret, Usage,
     event::Fault,
     follow::{Follower, report},
     retry::{self, MAX_ASKED_WAIT},
@@ -137,7 +137,7 @@ impl Client {
         &self.endpoint
     }
 
-    /// Sends `body` and follows the response to its end, reporting on `progress` as it goes.
+    /// Sends the conversation and follows the response to its end, reporting on `progress` as it goes.
     ///
     /// Poll the future and the channel's receiver together (`tokio::select!`), so that a call starts while later items still
     /// stream. When the future is ready, what is left in the channel still counts. Dropping the future cancels the request and
@@ -148,7 +148,13 @@ impl Client {
     ///
     /// # Errors
     /// See [`ModelError`]; [`ModelError::Exhausted`] when all retries failed. An error can follow finished items.
-    pub async fn respond(&self, body: Bytes, progress: &UnboundedSender<Progress>) -> Result<Reply, ModelError> {
+    pub async fn respond(
+        &self,
+        head: &EncodedHead,
+        conversation: &Conversation,
+        progress: &UnboundedSender<Progress>,
+    ) -> Result<Reply, ModelError> {
+        let body = conversation.body(head);
         let backoff = self.endpoint.backoff;
         let mut retry = 0;
         loop {

@@ -232,6 +232,11 @@ impl Conversation {
         out.freeze()
     }
 
+    /// How many bytes that body has.
+    pub fn body_len(&self, head: &EncodedHead) -> usize {
+        head.0.len() + self.encoded.len() + TAIL.len()
+    }
+
     fn push_message(&mut self, role: &str, text: &str) {
         self.separate();
         let content = [InputText { r#type: "input_text", text }];
