@@ -7,7 +7,11 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::audit::{CallStatus, Denial};
+use super::cache::Report;
+use crate::{
+    audit::{CallStatus, Denial},
+    model::Usage,
+};
 
 /// The version of the events as JSON.
 pub const VERSION: u32 = 1;
@@ -115,10 +119,18 @@ pub enum Event {
         cached_tokens: u64,
         /// Output tokens.
         output_tokens: u64,
+        /// How many of the input tokens the cache should have known, where that can be told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected_tokens: Option<u64>,
+        /// Why it knew less, if it did: the first segment that is another than before, or `evicted by the provider`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        miss: Option<String>,
     },
     /// The conversation was compacted.
     #[serde(rename = "compacted")]
     Compacted {
+        /// Why: `asked`, `full` or `too-long`.
+        cause: String,
         /// Bytes of it before.
         before_bytes: usize,
         /// Bytes of it now.
@@ -142,6 +154,14 @@ pub enum Event {
         /// Why.
         error: String,
     },
+}
+
+impl Event {
+    /// A response's token counts and what the cache made of them.
+    pub fn usage(usage: &Usage, report: &Report) -> Self {
+        let Usage { input_tokens, cached_tokens, output_tokens, .. } = *usage;
+        Self::Usage { input_tokens, cached_tokens, output_tokens, expected_tokens: report.expected, miss: report.miss.clone() }
+    }
 }
 
 /// Sees events as they happen. An error (a standard output that is gone, say) ends the turn.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::rollout::{Rollout, RolloutError};
-use crate::model::{Conversation, Item, ItemKind};
+use crate::model::{Conversation, Item, ItemKind, clip};
 
 /// What is said of a call whose outcome was never kept.
 const ABORTED: &str = "Aborted: the session ended while this ran. What it had done until then is not known, and not undone.";
@@ -91,12 +91,12 @@ impl History {
         self.push(|conversation| conversation.push_output(call, text))
     }
 
-    /// Items exactly as the model sent them.
+    /// Items exactly as the model sent them, but for [`Item::sendable`].
     ///
     /// # Errors
     /// As for [`Self::user`].
     pub fn item(&mut self, item: &Item) -> Result<(), RolloutError> {
-        self.push(|conversation| conversation.push_raw(&item.raw))
+        self.push(|conversation| conversation.push_raw(&item.sendable()))
     }
 
     /// Takes back reasoning at the end of items that have just come and on which nothing follows, because the response broke off: endpoints refuse it.
@@ -120,13 +120,16 @@ impl History {
         self.conversation.is_empty()
     }
 
-    /// What the person said last, within so many characters, in order.
+    /// What the person said last, within so many characters, in order. The very last is always there, clipped if need be.
     pub fn said(&self, characters: usize) -> Vec<String> {
         let mut room = characters;
         let mut last: Vec<String> = Vec::new();
         for text in self.said.iter().rev() {
             let length = text.chars().count();
             if length > room {
+                if last.is_empty() {
+                    last.push(clip(text, characters));
+                }
                 break;
             }
             room -= length;
@@ -136,16 +139,18 @@ impl History {
         last
     }
 
-    /// Replaces all but the prefix with what the person said last and what the model is told.
+    /// Replaces all but the prefix.
     ///
     /// # Errors
     /// As for [`Self::user`].
-    pub fn compact(&mut self, told: &[String], said: &[String]) -> Result<(), RolloutError> {
+    pub fn compact(&mut self, by: &Shortened) -> Result<(), RolloutError> {
         let count = self.conversation.len().saturating_sub(self.prefix);
         self.rollout.compact(count)?;
         self.conversation.take_back(count);
-        said.iter().try_for_each(|text| self.push(|conversation| conversation.push_user(text)))?;
-        told.iter().try_for_each(|text| self.developer(text))
+        by.said.iter().try_for_each(|text| self.push(|conversation| conversation.push_user(text)))?;
+        by.items.iter().try_for_each(|item| self.push(|conversation| conversation.push_raw(item)))?;
+        by.words.iter().try_for_each(|words| self.developer(words))?;
+        self.developer(&by.ledger)
     }
 
     /// What is sent.
@@ -162,6 +167,19 @@ impl History {
         }
         kept
     }
+}
+
+/// What stands in the place of a conversation that was compacted, in this order.
+#[derive(Debug, Clone, Default)]
+pub struct Shortened {
+    /// What the person said last.
+    pub said: Vec<String>,
+    /// Items of the endpoint's that stand for the rest.
+    pub items: Vec<Box<RawValue>>,
+    /// The model's own summary, or that there is none.
+    pub words: Option<String>,
+    /// What the harness has on record.
+    pub ledger: String,
 }
 
 /// As much of an item as has to be known of it.
@@ -249,11 +267,14 @@ mod tests {
         history.output("call", "old output").unwrap();
         let said = history.said(50);
         assert_eq!(said, ["short"]);
-        history.compact(&["the summary".to_owned()], &said).unwrap();
+        let item = raw("{\"type\":\"compaction\",\"id\":\"x\"}");
+        let by = Shortened { said, items: vec![item], words: Some("the summary".to_owned()), ledger: "the ledger".to_owned() };
+        history.compact(&by).unwrap();
         let bytes = history.conversation.as_bytes().to_vec();
         drop(history);
         let text = String::from_utf8(bytes.clone()).unwrap();
         assert!(bytes.starts_with(&prefix) && text.contains("short") && text.contains("the summary"), "{text}");
+        assert!(text.find("\"compaction\"") < text.find("the summary") && text.find("the summary") < text.find("the ledger"), "{text}");
         assert!(!text.contains("old output") && !text.contains("long"), "{text}");
         let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
         let again = History::resume(read.items, read.header.prefix, read.rollout).unwrap();

@@ -1,11 +1,14 @@
 //! The loop: assemble, infer, invoke, respond, until the model calls no more tools.
 
+pub mod budget;
+pub mod cache;
 pub mod compact;
 pub mod event;
 pub mod history;
 pub mod interrupt;
 pub mod ledger;
 pub mod prefix;
+pub mod repeats;
 pub mod rollout;
 pub mod session;
 pub mod turn;

@@ -83,6 +83,16 @@ impl Prefix {
         segments
     }
 
+    /// The items that a conversation begins with, by name and in order.
+    pub fn item_names(&self) -> Vec<String> {
+        let mut names = vec!["sandbox text"];
+        if self.instruction_files.is_some() {
+            names.push("AGENTS.md");
+        }
+        names.push("environment");
+        names.into_iter().map(str::to_owned).collect()
+    }
+
     /// What depends on the place.
     pub fn environment(&self) -> Segment {
         Segment { name: "environment", text: self.environment.clone() }

@@ -12,6 +12,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::cache::HeadSegment;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -49,6 +50,9 @@ pub struct Header {
     pub fingerprint: String,
     /// How many of the items, from the first, are the prefix.
     pub prefix: usize,
+    /// What stood before the items, by its parts.
+    #[serde(default)]
+    pub head: Vec<HeadSegment>,
 }
 
 impl Header {
@@ -65,6 +69,7 @@ impl Header {
             model: model.to_owned(),
             fingerprint,
             prefix,
+            head: Vec::new(),
         }
     }
 }

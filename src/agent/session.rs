@@ -1,8 +1,10 @@
 //! A session: the model, the gate, and the conversation between them, which only grows.
 
+use std::collections::BTreeMap;
+
 use crate::{
     audit::{Event as Record, LogError},
-    model::{Client, EncodedHead, Endpoint, ModelError},
+    model::{Client, CompactionMethod, EncodedHead, Endpoint, Head, ModelError},
     policy::render,
     sandbox::LaunchError,
     tools::{Gate, GateError, told_of_mode},
@@ -10,10 +12,13 @@ use crate::{
 };
 
 use super::{
+    budget::Budget,
+    cache::{CacheWatch, HeadSegment},
     event::Event,
     history::History,
     ledger::Ledger,
     prefix::{Prefix, instruction_candidates},
+    repeats::Repeats,
     rollout::{Header, Reopened, Rollout, RolloutError},
     turn::TurnSummary,
 };
@@ -53,6 +58,11 @@ pub struct Session {
     pub(super) head: EncodedHead,
     pub(super) history: History,
     pub(super) ledger: Ledger,
+    pub(super) cache: CacheWatch,
+    pub(super) budget: Budget,
+    pub(super) repeats: Repeats,
+    /// By what means it is compacted; an endpoint may turn out not to have what it is said to have.
+    pub(super) compaction: CompactionMethod,
     pub(super) requests: u64,
     /// Items of the session that it goes on with.
     resumed: Option<usize>,
@@ -80,20 +90,24 @@ impl Session {
         let assembled = async {
             let (client, prefix) = (Client::new(endpoint)?, read_prefix(&gate).await?);
             let resumed = kept.as_ref().map(|kept| kept.items.len());
-            let (head, history) = match kept {
+            let begun = match kept {
                 None => fresh(id, &client, &gate, &prefix)?,
                 Some(kept) => go_on(kept, &client, &gate, &prefix)?,
             };
-            Ok((client, head, history, resumed))
+            Ok((client, begun, resumed))
         };
         match assembled.await {
-            Ok((client, head, history, resumed)) => Ok(Self {
+            Ok((client, (head, history, cache), resumed)) => Ok(Self {
                 id: id.to_owned(),
+                budget: Budget::new(client.endpoint().context_window, client.endpoint().compact_at),
+                compaction: client.endpoint().compaction,
                 client,
                 gate,
                 head,
+                ledger: if resumed.is_some() { Ledger::of(history.conversation()) } else { Ledger::default() },
                 history,
-                ledger: Ledger::default(),
+                cache,
+                repeats: Repeats::default(),
                 requests: 0,
                 resumed,
                 turn: TurnSummary::default(),
@@ -132,22 +146,43 @@ impl Session {
         self.resumed
     }
 
+    /// Whether the next request had better be shorter.
+    pub(super) fn is_full(&self) -> bool {
+        self.budget.is_full(self.history.conversation().body_len(&self.head))
+    }
+
+    /// Takes that the last request was too long.
+    pub(super) fn overflowed(&mut self) {
+        self.budget.overflowed(self.history.conversation().body_len(&self.head));
+    }
+
+    /// How often the provider's cache knew less than it should have, by reason.
+    pub fn misses(&self) -> &BTreeMap<String, u64> {
+        self.cache.misses()
+    }
+
     /// The gate, for its log.
     pub fn gate(&self) -> &Gate {
         &self.gate
     }
 }
 
-fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<(EncodedHead, History), SessionError> {
+/// What is sent first, the conversation, and the watch over what the cache should know.
+type Begun = (EncodedHead, History, CacheWatch);
+
+fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begun, SessionError> {
     let model = &client.endpoint().model;
     let (head, conversation) = prefix.begin(model, id);
-    let header = Header::new(id, &gate.session().workspace, gate.cwd(), model, gate.policy().fingerprint(), conversation.len());
+    let encoded = head.encode();
+    let cache = watch(&head, &encoded, prefix);
+    let mut header = Header::new(id, &gate.session().workspace, gate.cwd(), model, gate.policy().fingerprint(), conversation.len());
+    header.head = cache.head().to_vec();
     let rollout = Rollout::create(&gate.session().state, &header)?;
-    Ok((head.encode(), History::begin(conversation, rollout)?))
+    Ok((encoded, History::begin(conversation, rollout)?, cache))
 }
 
 /// What the model was told stays; what is otherwise by now is added.
-fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<(EncodedHead, History), SessionError> {
+fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begun, SessionError> {
     let Reopened { header, items, rollout } = kept;
     gate.log().append(Record::Resumed { session: header.session.clone() })?;
     let (head, _) = prefix.begin(&client.endpoint().model, &header.cache_key);
@@ -161,7 +196,14 @@ fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Resul
     if header.cwd != gate.cwd() {
         history.developer(&format!("From here on the working directory is {}.", gate.cwd().display()))?;
     }
-    Ok((head.encode(), history))
+    let encoded = head.encode();
+    let cache = watch(&head, &encoded, prefix).after(&header.head);
+    Ok((encoded, history, cache))
+}
+
+fn watch(head: &Head, encoded: &EncodedHead, prefix: &Prefix) -> CacheWatch {
+    let parts = head.parts().into_iter().map(|(name, text)| HeadSegment::new(name, text.as_bytes()));
+    CacheWatch::new(parts.collect(), encoded.as_bytes().len(), prefix.item_names())
 }
 
 /// The prefix for a gate's policy and place, with the instruction files read in a sandbox.

@@ -6,10 +6,12 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
 use super::{
+    compact::{self, Cause},
     event::{Event, Observer},
     history::History,
     interrupt::Interrupt,
     ledger::Ledger,
+    repeats::{Repeats, Verdict},
     rollout::RolloutError,
     session::Session,
 };
@@ -46,6 +48,24 @@ pub enum TurnError {
     /// The person interrupted it, or ended it instead of answering a question. The session can go on.
     #[error("interrupted; all that the turn had started was ended")]
     Interrupted,
+    /// The conversation does not fit, and compacting it does not help any more.
+    #[error("the conversation is too long for the model and compacting it did not help twice in a row: about {tokens} tokens are left, {}; \
+             take a model with a larger window (--context-window says how large), begin a new session, or ask for less at once",
+            limit.map_or_else(|| "and the endpoint takes fewer".to_owned(), |limit| format!("and at most {limit} are sent")))]
+    Crowded {
+        /// Tokens that are left, as far as that can be told.
+        tokens: u64,
+        /// Tokens at which the conversation is compacted.
+        limit: Option<u64>,
+    },
+    /// The model makes the same failing call again and again.
+    #[error("the model called {tool} {times} times with the same arguments and the same failure; the turn was ended")]
+    Repeats {
+        /// The tool.
+        tool: String,
+        /// How often.
+        times: u32,
+    },
     /// The response broke off again and again.
     #[error("the response broke off {times} times in a row: {why}")]
     Cut {
@@ -83,13 +103,24 @@ pub async fn run(
 ) -> Result<TurnSummary, TurnError> {
     session.history.user(prompt)?;
     session.turn = TurnSummary::default();
+    session.repeats = Repeats::default();
     let mut cuts = 0;
     loop {
         for note in session.gate.take_notes() {
             session.history.developer(&note)?;
         }
+        if session.is_full() {
+            shorten(session, Cause::Full, interrupt, observer).await?;
+        }
         session.turn.requests += 1;
-        let response = respond(session, interrupt, observer).await?;
+        let response = match respond(session, interrupt, observer).await {
+            Err(TurnError::Model(ModelError::ContextLength { .. })) => {
+                session.overflowed();
+                shorten(session, Cause::TooLong, interrupt, observer).await?;
+                continue;
+            }
+            response => response?,
+        };
         session.turn.add(&response);
         let calls = response.calls;
         match response.end {
@@ -110,6 +141,13 @@ pub async fn run(
             }
             End::Completed | End::Incomplete { .. } => cuts = 0,
         }
+    }
+}
+
+async fn shorten(session: &mut Session, cause: Cause, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<(), TurnError> {
+    match compact::run(session, cause, interrupt, observer).await {
+        Err(TurnError::Interrupted) => Err(interrupted(&mut session.history)),
+        compacted => compacted.map(drop),
     }
 }
 
@@ -144,12 +182,14 @@ struct Response {
 async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<Response, TurnError> {
     let conversation = session.history.conversation().clone();
     session.requests += 1;
-    observe(observer, Event::RequestSent { number: session.requests, bytes: conversation.body_len(&session.head) })?;
+    let sent = conversation.body_len(&session.head);
+    observe(observer, Event::RequestSent { number: session.requests, bytes: sent })?;
+    session.cache.sending(&conversation);
     let (sender, mut progress) = mpsc::unbounded_channel();
     let reply = session.client.respond(&session.head, &conversation, &sender);
     tokio::pin!(reply);
     let (mut items, mut answer, mut replied) = (Vec::new(), String::new(), None);
-    let mut calls = Calls::new(&session.gate, &mut session.ledger);
+    let mut calls = Calls::new(&session.gate, &mut session.ledger, &mut session.repeats);
     let history = &mut session.history;
     while !calls.stopped && (replied.is_none() || !calls.idle()) {
         tokio::select! {
@@ -171,11 +211,13 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
         calls.end(observer)?;
     }
     // Only now: what had been started has its outcome on record, and the conversation is told of it, be the reply a failure.
+    let repeated = calls.repeated.take();
     let outputs = calls.outputs();
     let whole = matches!(&replied, Some(Ok(reply)) if !matches!(reply.end, End::Cut { .. }));
     if !whole {
         history.forget_reasoning(&items)?;
     }
+    let written = history.conversation().body_len(&session.head);
     for (call, output) in &outputs {
         history.output(call, output)?;
     }
@@ -184,8 +226,13 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     }
     let Some(reply) = replied else { unreachable!("the loop above ends only with a reply, or stopped") };
     let reply = reply?;
-    if let Some(Usage { input_tokens, cached_tokens, output_tokens, .. }) = reply.usage {
-        observe(observer, Event::Usage { input_tokens, cached_tokens, output_tokens })?;
+    session.budget.responded(reply.usage, sent, written);
+    if let Some(usage) = reply.usage {
+        let report = session.cache.report(&usage, &conversation);
+        observe(observer, Event::usage(&usage, &report))?;
+    }
+    if let Some((tool, times)) = repeated {
+        return Err(TurnError::Repeats { tool, times });
     }
     Ok(Response { answer, calls: !outputs.is_empty(), usage: reply.usage, end: reply.end })
 }
@@ -240,6 +287,9 @@ type Running<'a> = Pin<Box<dyn Future<Output = (usize, Result<Outcome, GateError
 struct Calls<'a> {
     gate: &'a Gate,
     ledger: &'a mut Ledger,
+    repeats: &'a mut Repeats,
+    /// A tool whose call has failed the same way too often, and how often.
+    repeated: Option<(String, u32)>,
     all: Vec<(String, String, String)>,
     waiting: VecDeque<(usize, bool)>,
     running: FuturesUnordered<Running<'a>>,
@@ -250,9 +300,20 @@ struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    fn new(gate: &'a Gate, ledger: &'a mut Ledger) -> Self {
+    fn new(gate: &'a Gate, ledger: &'a mut Ledger, repeats: &'a mut Repeats) -> Self {
         let (all, waiting, outputs) = (Vec::new(), VecDeque::new(), Vec::new());
-        Self { gate, ledger, all, waiting, running: FuturesUnordered::new(), alone: false, stopped: false, outputs }
+        Self {
+            gate,
+            ledger,
+            repeats,
+            repeated: None,
+            all,
+            waiting,
+            running: FuturesUnordered::new(),
+            alone: false,
+            stopped: false,
+            outputs,
+        }
     }
 
     fn idle(&self) -> bool {
@@ -281,7 +342,7 @@ impl<'a> Calls<'a> {
     }
 
     fn finish(&mut self, place: usize, outcome: Result<Outcome, GateError>, observer: &mut dyn Observer) -> Result<(), TurnError> {
-        let Outcome { text, status, exit_code, denials, duration_ms, plan } = match outcome {
+        let Outcome { mut text, status, exit_code, denials, duration_ms, plan } = match outcome {
             Err(GateError::Stopped) => {
                 self.stopped = true;
                 Outcome::of(
@@ -295,6 +356,11 @@ impl<'a> Calls<'a> {
         self.ledger.call(&tool, &arguments, status, exit_code);
         if let Some(plan) = plan {
             self.ledger.plan(plan);
+        }
+        match self.repeats.take(&tool, &arguments, status, &text, Gate::only_reads(&tool, &arguments)) {
+            Verdict::Goes => {}
+            Verdict::Told(note) => text.push_str(&note),
+            Verdict::Stops(times) => self.repeated = Some((tool.clone(), times)),
         }
         self.outputs[place] = Some(text.clone());
         observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
@@ -333,11 +399,16 @@ impl TurnSummary {
             self.answer.clone_from(&response.answer);
         }
         if let Some(usage) = response.usage {
-            self.usage.input_tokens += usage.input_tokens;
-            self.usage.cached_tokens += usage.cached_tokens;
-            self.usage.output_tokens += usage.output_tokens;
-            self.usage.reasoning_tokens += usage.reasoning_tokens;
+            self.count(usage);
         }
+    }
+
+    /// Adds the tokens of a response.
+    pub(super) fn count(&mut self, usage: Usage) {
+        self.usage.input_tokens = self.usage.input_tokens.saturating_add(usage.input_tokens);
+        self.usage.cached_tokens = self.usage.cached_tokens.saturating_add(usage.cached_tokens);
+        self.usage.output_tokens = self.usage.output_tokens.saturating_add(usage.output_tokens);
+        self.usage.reasoning_tokens = self.usage.reasoning_tokens.saturating_add(usage.reasoning_tokens);
     }
 
     fn event(&self) -> Event {

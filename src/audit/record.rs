@@ -67,6 +67,8 @@ pub enum Event {
         before_bytes: u64,
         /// Bytes of it now.
         after_bytes: u64,
+        /// Why: `asked`, `full` or `too-long`.
+        cause: String,
     },
     /// A call is about to run, or was refused. Written before anything starts.
     CallIntent {

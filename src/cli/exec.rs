@@ -122,7 +122,9 @@ impl ExecError {
             }
             Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
             Self::Session(SessionError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => gate(error),
-            Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted) => Exit::Failure,
+            Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted | TurnError::Crowded { .. } | TurnError::Repeats { .. }) => {
+                Exit::Failure
+            }
         }
     }
 }

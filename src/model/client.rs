@@ -203,7 +203,14 @@ impl Client {
         follower.follow(&mut events).await
     }
 
-    fn not_sent(&self, error: &reqwest::Error) -> Failure {
+    /// A request to the endpoint's address with something behind it.
+    pub(super) fn post(&self, behind: &str, body: Bytes) -> reqwest::RequestBuilder {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}{behind}", self.url.path()));
+        self.http.post(url).headers(self.headers.clone()).body(body)
+    }
+
+    pub(super) fn not_sent(&self, error: &reqwest::Error) -> Failure {
         let host = self.endpoint.host();
         // The two outermost errors only say that a request failed, and repeat the URL.
         let inner = std::error::Error::source(error).map(|wrapper| wrapper.source().unwrap_or(wrapper));
@@ -217,7 +224,7 @@ impl Client {
         }
     }
 
-    async fn refused(&self, response: Response) -> Failure {
+    pub(super) async fn refused(&self, response: Response) -> Failure {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());

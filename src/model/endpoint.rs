@@ -1,8 +1,11 @@
 //! Where the model is, and how long to wait for it.
 
-use super::{ModelError, retry::Backoff, sse::Limits};
+use super::{ModelError, compaction::Method, retry::Backoff, sse::Limits};
 use reqwest::Url;
 use std::{fmt, net::IpAddr, time::Duration};
+
+/// The least that OpenAI's models of today take, in tokens.
+const OPENAI_WINDOW: u64 = 272_000;
 
 /// A key. It has no `Display`, and its `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +47,12 @@ pub struct Endpoint {
     pub limits: Limits,
     /// When and how often to ask again.
     pub backoff: Backoff,
+    /// Tokens that the model takes at most, input and output together; none where that is not known.
+    pub context_window: Option<u64>,
+    /// The share of that window, in percent, at which a conversation is made shorter. Default 85.
+    pub compact_at: u8,
+    /// By what means it is made shorter there.
+    pub compaction: Method,
 }
 
 impl Endpoint {
@@ -53,8 +62,10 @@ impl Endpoint {
     /// # Errors
     /// [`ModelError::BadEndpoint`] unless the URL is `http` or `https`, has a host, and has no user, password, query or fragment.
     pub fn new(base_url: &str, model: &str) -> Result<Self, ModelError> {
+        let base_url = validated(base_url)?;
+        let openai = base_url.host_str() == Some("api.openai.com");
         Ok(Self {
-            base_url: validated(base_url)?,
+            base_url,
             model: model.to_owned(),
             key: None,
             key_variable: "OPENAI_API_KEY".to_owned(),
@@ -62,6 +73,9 @@ impl Endpoint {
             response_timeout: Duration::from_secs(120),
             limits: Limits::default(),
             backoff: Backoff::default(),
+            context_window: openai.then_some(OPENAI_WINDOW),
+            compact_at: 85,
+            compaction: if openai { Method::Call } else { Method::Summary },
         })
     }
 

@@ -4,6 +4,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// Characters of arguments that are no JSON that are sent back.
+const MALFORMED_KEPT: usize = 4096;
+
 /// One finished output item.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -128,6 +131,24 @@ impl Item {
         };
         Ok(Self { raw: raw.to_owned(), kind })
     }
+
+    /// Whether it stands for items that were left out.
+    pub fn is_compaction(&self) -> bool {
+        matches!(&self.kind, ItemKind::Unknown { type_name } if super::compaction::is_compaction(type_name))
+    }
+
+    /// The item as it can be sent back. Arguments of a call that are no JSON object (a model of few tokens was cut off, say) go back inside one: some servers
+    /// answer them with an error for ever, llama.cpp with status 500.
+    pub fn sendable(&self) -> Cow<'_, RawValue> {
+        let ItemKind::FunctionCall { arguments, .. } = &self.kind else { return Cow::Borrowed(&self.raw) };
+        if serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(arguments).is_ok() {
+            return Cow::Borrowed(&self.raw);
+        }
+        let Ok(mut item) = serde_json::from_str::<serde_json::Value>(self.raw.get()) else { return Cow::Borrowed(&self.raw) };
+        let clipped: String = arguments.chars().take(MALFORMED_KEPT).collect();
+        item["arguments"] = serde_json::json!({ "malformed": clipped }).to_string().into();
+        serde_json::value::to_raw_value(&item).map_or(Cow::Borrowed(&self.raw), Cow::Owned)
+    }
 }
 
 fn join(parts: Vec<Part>, separator: &str) -> String {
@@ -189,6 +210,20 @@ mod tests {
         let item = parse(text).unwrap();
         assert_eq!(item.raw.get(), text);
         assert_eq!(item.kind, ItemKind::Unknown { type_name: "new".into() });
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_go_back_inside_one_and_others_as_they_came() {
+        let good = parse(r#"{"type":"function_call", "call_id":"c","name":"x","arguments":"{ \"a\":1}"}"#).unwrap();
+        assert_eq!(good.sendable().get(), good.raw.get());
+        for arguments in ["{\"a\": \"cut", "", "[1]", "7"] {
+            let raw = serde_json::json!({"type": "function_call", "call_id": "c", "name": "x", "arguments": arguments}).to_string();
+            let item = parse(&raw).unwrap();
+            let sent = parse(item.sendable().get()).unwrap();
+            let ItemKind::FunctionCall { call_id, arguments: repaired, .. } = sent.kind else { panic!("no call") };
+            let repaired: serde_json::Value = serde_json::from_str(&repaired).unwrap();
+            assert_eq!((call_id.as_str(), repaired["malformed"].as_str()), ("c", Some(arguments)));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! statelessly: nothing is stored by the provider, and reasoning comes back encrypted and is sent back byte for byte.
 
 mod client;
+mod compaction;
 mod endpoint;
 mod error;
 mod event;
@@ -22,6 +23,7 @@ mod transport;
 mod wire;
 
 pub use client::{Client, End, Progress, Reply};
+pub use compaction::{Compacted, Method as CompactionMethod};
 pub use endpoint::{Endpoint, Secret};
 pub use error::ModelError;
 pub use event::StreamEvent;
@@ -30,4 +32,4 @@ pub use retry::Backoff;
 pub use sse::{EventStream, Limits, StreamFault};
 #[cfg(test)]
 pub(crate) use text::is_hidden;
-pub use wire::{Conversation, EncodedHead, Head, Tool};
+pub use wire::{Conversation, EncodedHead, Head, Tool, clip};

@@ -46,13 +46,28 @@ pub struct Head {
 
 /// A [`Head`] as bytes, ending just after the `[` that opens `input`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedHead(Bytes);
+pub struct EncodedHead {
+    request: Bytes,
+    compact: Bytes,
+}
 
 impl EncodedHead {
     /// The bytes that every request of the session starts with.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.request
     }
+
+    /// The bytes that a call of the endpoint's own compaction starts with, which has fewer fields.
+    pub(super) fn compact_bytes(&self) -> &[u8] {
+        &self.compact
+    }
+}
+
+#[derive(Serialize)]
+struct CompactFields<'a> {
+    model: &'a str,
+    prompt_cache_key: &'a str,
+    instructions: &'a str,
 }
 
 // Field order is wire order. `input` follows these fields and is written by hand.
@@ -90,6 +105,14 @@ struct Function<'a> {
 }
 
 impl Head {
+    /// Its parts in the order in which a provider's cache sees them, by name. What is left out does not change what the model sees.
+    pub fn parts(&self) -> Vec<(&'static str, String)> {
+        let settings = format!("{} {} {:?}", self.model, self.parallel_tool_calls, self.reasoning_effort);
+        let tools: Vec<_> =
+            self.tools.iter().map(|tool| (&tool.name, &tool.description, tool.strict, tool.parameters.to_string())).collect();
+        vec![("model and settings", settings), ("tools", format!("{tools:?}")), ("base instructions", self.instructions.clone())]
+    }
+
     /// Encodes the head; done once a session. Equal heads give equal bytes. `tools` and `tool_choice` are left out where there
     /// are no tools, since some servers refuse a choice of nothing.
     pub fn encode(&self) -> EncodedHead {
@@ -117,12 +140,18 @@ impl Head {
             tools,
             instructions: &self.instructions,
         };
-        let mut out = Vec::with_capacity(self.instructions.len() + 4096);
-        write_json(&mut out, &fields);
-        out.pop();
-        out.extend_from_slice(b",\"input\":[");
-        EncodedHead(Bytes::from(out))
+        let Self { model, prompt_cache_key, instructions, .. } = self;
+        EncodedHead { request: before_input(&fields), compact: before_input(&CompactFields { model, prompt_cache_key, instructions }) }
     }
+}
+
+/// An object that is not empty, up to and with the bracket that opens one more field, `input`.
+fn before_input<T: Serialize>(fields: &T) -> Bytes {
+    let mut out = Vec::with_capacity(16 * 1024);
+    write_json(&mut out, fields);
+    out.pop();
+    out.extend_from_slice(b",\"input\":[");
+    Bytes::from(out)
 }
 
 /// The items of a conversation as the bytes that are sent. Items can be appended, never changed or removed.
@@ -153,6 +182,28 @@ struct Output<'a> {
     output: &'a str,
 }
 
+#[derive(serde::Deserialize)]
+struct OwnedOutput {
+    r#type: String,
+    call_id: String,
+    output: serde_json::Value,
+}
+
+/// The beginning and the end of a text that is longer than so many bytes.
+pub fn clip(text: &str, cap: usize) -> String {
+    if text.len() <= cap {
+        return text.to_owned();
+    }
+    let (mut head, mut tail) = (cap / 2, text.len() - cap / 2);
+    while !text.is_char_boundary(head) {
+        head -= 1;
+    }
+    while !text.is_char_boundary(tail) {
+        tail += 1;
+    }
+    format!("{}\n[... {} bytes left out ...]\n{}", &text[..head], tail - head, &text[tail..])
+}
+
 impl Conversation {
     /// An empty conversation.
     pub fn new() -> Self {
@@ -177,8 +228,29 @@ impl Conversation {
     }
 
     fn item(&self, place: usize) -> Option<&RawValue> {
+        serde_json::from_slice(self.item_bytes(place)?).ok()
+    }
+
+    /// The bytes of one item, without the commas around it.
+    pub fn item_bytes(&self, place: usize) -> Option<&[u8]> {
         let end = self.starts.get(place + 1).map_or(self.encoded.len(), |next| next - 1);
-        serde_json::from_slice(self.encoded.get(*self.starts.get(place)?..end)?).ok()
+        self.encoded.get(*self.starts.get(place)?..end)
+    }
+
+    /// The same conversation, where no output of a call is longer than so many bytes. For a request of its own only: it does not extend what was sent.
+    #[must_use]
+    pub fn with_clipped_outputs(&self, cap: usize) -> Self {
+        let mut clipped = Self::new();
+        for item in self.items() {
+            match serde_json::from_str::<OwnedOutput>(item.get()) {
+                Ok(output) if output.r#type == "function_call_output" && item.get().len() > cap => {
+                    let text = output.output.as_str().map_or_else(|| "(left out)".to_owned(), |text| clip(text, cap));
+                    clipped.push_output(&output.call_id, &text);
+                }
+                _ => clipped.push_raw(item),
+            }
+        }
+        clipped
     }
 
     /// Takes back the last items. Only for items that were never sent.
@@ -225,8 +297,8 @@ impl Conversation {
 
     /// The body of the next request: a copy of the head, the items and the tail.
     pub fn body(&self, head: &EncodedHead) -> Bytes {
-        let mut out = BytesMut::with_capacity(head.0.len() + self.encoded.len() + TAIL.len());
-        out.put_slice(&head.0);
+        let mut out = BytesMut::with_capacity(head.request.len() + self.encoded.len() + TAIL.len());
+        out.put_slice(&head.request);
         out.put_slice(&self.encoded);
         out.put_slice(TAIL);
         out.freeze()
@@ -234,7 +306,7 @@ impl Conversation {
 
     /// How many bytes that body has.
     pub fn body_len(&self, head: &EncodedHead) -> usize {
-        head.0.len() + self.encoded.len() + TAIL.len()
+        head.request.len() + self.encoded.len() + TAIL.len()
     }
 
     fn push_message(&mut self, role: &str, text: &str) {

@@ -23,4 +23,4 @@ pub use background::BackgroundProgram;
 pub use gate::{Gate, GateError, Live, Outcome};
 pub use gate::{show_plan, told_of_mode};
 pub use outcome::VIEW_CHANGED;
-pub use registry::{Invocation, PlanStep, definitions, parse};
+pub use registry::{Invocation, PlanStep, StepStatus, definitions, parse};

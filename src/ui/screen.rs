@@ -127,8 +127,13 @@ impl<W: Write> Observer for Screen<W> {
                 self.line(Tone::Caution, &format!("retry {attempt} of {of} in {wait_ms} ms: {}", visible_line(why)))?;
             }
             Event::Warning { text } => self.line(Tone::Caution, &format!("note: {}", visible_line(text)))?,
-            Event::Compacted { before_bytes, after_bytes } => {
-                self.line(Tone::Caution, &format!("the conversation was compacted: {before_bytes} bytes before, {after_bytes} now"))?;
+            Event::Compacted { cause, before_bytes, after_bytes } => {
+                let why = match cause.as_str() {
+                    "full" => ", because the model's window was nearly full",
+                    "too-long" => ", because the endpoint found it too long",
+                    _ => "",
+                };
+                self.line(Tone::Caution, &format!("the conversation was compacted{why}: {before_bytes} bytes before, {after_bytes} now"))?;
             }
             Event::TurnFinished { requests, input_tokens, cached_tokens, output_tokens } => {
                 let text = format!("\n{requests} requests, {input_tokens} tokens in ({cached_tokens} cached), {output_tokens} out");

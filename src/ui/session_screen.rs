@@ -205,7 +205,7 @@ impl<W: Write> Observer for SessionScreen<W> {
                 self.running = None;
                 self.screen.event(event)?;
             }
-            Event::Usage { input_tokens, cached_tokens, output_tokens } => {
+            Event::Usage { input_tokens, cached_tokens, output_tokens, .. } => {
                 self.status.count(*input_tokens, *cached_tokens, *output_tokens);
             }
             // The status line says it.

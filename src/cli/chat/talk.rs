@@ -193,7 +193,7 @@ impl Talk {
             let turn = async {
                 match doing {
                     Doing::Turn(prompt) => turn::run(session, prompt, &interrupt, &mut observer).await.map(drop),
-                    Doing::Compact => compact::run(session, &interrupt, &mut observer).await.map(drop),
+                    Doing::Compact => compact::run(session, compact::Cause::Asked, &interrupt, &mut observer).await.map(drop),
                 }
             };
             tokio::pin!(turn);
@@ -233,7 +233,11 @@ impl Talk {
         turn::record(&self.session, "failed").map_err(TurnError::from)?;
         match error {
             // The endpoint may be back for the next turn.
-            TurnError::Model(_) | TurnError::Incomplete { .. } | TurnError::Cut { .. } => {
+            TurnError::Model(_)
+            | TurnError::Incomplete { .. }
+            | TurnError::Cut { .. }
+            | TurnError::Crowded { .. }
+            | TurnError::Repeats { .. } => {
                 self.say(Tone::Bad, &visible(&error.to_string()))?;
                 Ok(Next::Goes)
             }
