@@ -15,6 +15,8 @@
 mod approver;
 #[path = "exec/calls.rs"]
 mod calls;
+#[path = "exec/compaction.rs"]
+mod compaction;
 #[path = "exec/demo.rs"]
 mod demo;
 #[path = "exec/denials.rs"]

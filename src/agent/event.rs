@@ -3,7 +3,7 @@
 //! As JSON each event is one object on one line: `{"v":1,"type":"…",…}`. `v` changes when a field changes its meaning or goes; new
 //! fields and types may come without it.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use serde::Serialize;
 
@@ -147,6 +147,12 @@ pub enum Event {
         cached_tokens: u64,
         /// Output tokens in all.
         output_tokens: u64,
+        /// What they cost in millionths of a dollar, where prices were given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cost_millionths: Option<u64>,
+        /// How often the provider's cache knew less than it should have, by reason, in the session so far.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        misses: BTreeMap<String, u64>,
     },
     /// The turn ended without one.
     #[serde(rename = "turn.failed")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     audit::{Event as Record, LogError},
-    model::{Client, CompactionMethod, EncodedHead, Endpoint, Head, ModelError},
+    model::{Client, CompactionMethod, EncodedHead, Endpoint, Head, ModelError, Usage},
     policy::render,
     sandbox::LaunchError,
     tools::{Gate, GateError, told_of_mode},
@@ -154,6 +154,24 @@ impl Session {
     /// Takes that the last request was too long.
     pub(super) fn overflowed(&mut self) {
         self.budget.overflowed(self.history.conversation().body_len(&self.head));
+    }
+
+    /// The turn that has just ended, with what it cost.
+    pub(super) fn turn_finished(&self) -> Event {
+        let TurnSummary { requests, usage, .. } = &self.turn;
+        Event::TurnFinished {
+            requests: *requests,
+            input_tokens: usage.input_tokens,
+            cached_tokens: usage.cached_tokens,
+            output_tokens: usage.output_tokens,
+            cost_millionths: self.cost(usage),
+            misses: self.cache.misses().clone(),
+        }
+    }
+
+    /// What so many tokens cost in millionths of a dollar, if prices were given.
+    pub fn cost(&self, usage: &Usage) -> Option<u64> {
+        self.client.endpoint().prices.map(|prices| prices.cost(usage))
     }
 
     /// How often the provider's cache knew less than it should have, by reason.

@@ -109,7 +109,7 @@ pub async fn run(
         for note in session.gate.take_notes() {
             session.history.developer(&note)?;
         }
-        if session.is_full() {
+        while session.is_full() {
             shorten(session, Cause::Full, interrupt, observer).await?;
         }
         session.turn.requests += 1;
@@ -136,7 +136,7 @@ pub async fn run(
             End::Incomplete { reason } if !calls => return Err(TurnError::Incomplete { reason }),
             End::Completed if !calls => {
                 record(session, "answered")?;
-                observe(observer, session.turn.event())?;
+                observe(observer, session.turn_finished())?;
                 return Ok(session.turn.clone());
             }
             End::Completed | End::Incomplete { .. } => cuts = 0,
@@ -409,11 +409,6 @@ impl TurnSummary {
         self.usage.cached_tokens = self.usage.cached_tokens.saturating_add(usage.cached_tokens);
         self.usage.output_tokens = self.usage.output_tokens.saturating_add(usage.output_tokens);
         self.usage.reasoning_tokens = self.usage.reasoning_tokens.saturating_add(usage.reasoning_tokens);
-    }
-
-    fn event(&self) -> Event {
-        let Usage { input_tokens, cached_tokens, output_tokens, .. } = self.usage;
-        Event::TurnFinished { requests: self.requests, input_tokens, cached_tokens, output_tokens }
     }
 }
 

@@ -6,11 +6,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
     chat::{Chat, Kept, Which},
-    endpoint::Provider,
+    endpoint::{Context, Provider},
     exec::Task,
     exit::TABLE,
 };
-use crate::policy::Ask;
+use crate::{
+    model::{CompactionMethod, Prices},
+    policy::Ask,
+};
 
 /// A coding agent in which nothing the model asks for runs in the agent's own process.
 #[derive(Debug, Parser)]
@@ -84,11 +87,58 @@ struct ProviderArguments {
     /// The environment variable that holds the key. The key itself is never an argument.
     #[arg(long, value_name = "VARIABLE", default_value = DEFAULT_KEY_VARIABLE)]
     key_env: String,
+    #[command(flatten)]
+    context: ContextArguments,
+}
+
+/// About the model's window, and what tokens cost.
+#[derive(Debug, Args)]
+struct ContextArguments {
+    /// How many tokens the model takes, input and output together. Without it the window is learned when the endpoint says that a request is too long.
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..))]
+    context_window: Option<u64>,
+    /// The share of the window at which the conversation is compacted.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    compact_at: Option<u8>,
+    /// How it is compacted; an endpoint that cannot do it is asked for a summary.
+    #[arg(long, value_name = "HOW")]
+    compaction: Option<CompactionArgument>,
+    /// What a million tokens of input, of cached input and of output cost; costs are shown then.
+    #[arg(long, value_name = "IN/CACHED/OUT")]
+    prices: Option<Prices>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CompactionArgument {
+    /// By a summary that the model writes.
+    Summary,
+    /// By the endpoint's call `/responses/compact`.
+    Call,
+    /// By an item `compaction_trigger` in an ordinary request.
+    Trigger,
+}
+
+impl From<CompactionArgument> for CompactionMethod {
+    fn from(argument: CompactionArgument) -> Self {
+        match argument {
+            CompactionArgument::Summary => Self::Summary,
+            CompactionArgument::Call => Self::Call,
+            CompactionArgument::Trigger => Self::Trigger,
+        }
+    }
+}
+
+impl From<ContextArguments> for Context {
+    fn from(arguments: ContextArguments) -> Self {
+        let ContextArguments { context_window: window, compact_at, compaction, prices } = arguments;
+        Self { window, compact_at, compaction: compaction.map(Into::into), prices }
+    }
 }
 
 impl From<ProviderArguments> for Provider {
     fn from(arguments: ProviderArguments) -> Self {
-        Self { url: arguments.provider_url, model: arguments.model, key_variable: arguments.key_env }
+        let ProviderArguments { provider_url: url, model, key_env: key_variable, context } = arguments;
+        Self { url, model, key_variable, context: context.into() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The model's endpoint, with the key from the variable that is named for it.
 
 use super::{exec::ExecError, resolve::Folders};
-use crate::model::{Endpoint, Secret};
+use crate::model::{CompactionMethod, Endpoint, Prices, Secret};
 
 /// Which endpoint, model and key are meant.
 #[derive(Debug, Clone)]
@@ -9,13 +9,56 @@ pub(super) struct Provider {
     pub(super) url: String,
     pub(super) model: String,
     pub(super) key_variable: String,
+    pub(super) context: Context,
+}
+
+/// What is said of the model's window and of tokens; what is not said is as the endpoint's own settings have it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Context {
+    /// Tokens that the model takes.
+    pub(super) window: Option<u64>,
+    /// Percent of them at which the conversation is compacted.
+    pub(super) compact_at: Option<u8>,
+    pub(super) compaction: Option<CompactionMethod>,
+    pub(super) prices: Option<Prices>,
+}
+
+impl Context {
+    fn apply(&self, endpoint: &mut Endpoint) {
+        endpoint.context_window = self.window.or(endpoint.context_window);
+        endpoint.compact_at = self.compact_at.unwrap_or(endpoint.compact_at);
+        endpoint.compaction = self.compaction.unwrap_or(endpoint.compaction);
+        endpoint.prices = self.prices.or(endpoint.prices);
+    }
 }
 
 impl Provider {
+    /// The arguments that say the same.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let Self { url, model, key_variable, context } = self;
+        let Context { window, compact_at, compaction, prices } = context;
+        let how = compaction.map(|how| match how {
+            CompactionMethod::Summary => "summary",
+            CompactionMethod::Call => "call",
+            CompactionMethod::Trigger => "trigger",
+        });
+        let all = [
+            ("--provider-url", Some(url.clone())),
+            ("--model", Some(model.clone())),
+            ("--key-env", Some(key_variable.clone())),
+            ("--context-window", window.map(|window| window.to_string())),
+            ("--compact-at", compact_at.map(|percent| percent.to_string())),
+            ("--compaction", how.map(str::to_owned)),
+            ("--prices", prices.map(|prices| prices.to_string())),
+        ];
+        all.into_iter().filter_map(|(name, value)| value.map(|value| [name.to_owned(), value])).flatten().collect()
+    }
+
     /// The endpoint, and the key by itself, to be kept out of everything else.
     pub(super) fn endpoint(&self, folders: &Folders) -> Result<(Endpoint, Option<String>), ExecError> {
         let mut endpoint = Endpoint::new(&self.url, &self.model)?;
         endpoint.key_variable.clone_from(&self.key_variable);
+        self.context.apply(&mut endpoint);
         let key = folders.environment.get(&self.key_variable).map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
         match &key {
             Some(key) => endpoint = endpoint.with_key(Secret::new(key)),

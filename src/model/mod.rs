@@ -15,6 +15,7 @@ mod error;
 mod event;
 mod follow;
 mod item;
+mod prices;
 mod retry;
 pub mod scripted;
 mod sse;
@@ -28,6 +29,7 @@ pub use endpoint::{Endpoint, Secret};
 pub use error::ModelError;
 pub use event::StreamEvent;
 pub use item::{Item, ItemKind, MalformedItem, Usage};
+pub use prices::{BadPrices, Prices};
 pub use retry::Backoff;
 pub use sse::{EventStream, Limits, StreamFault};
 #[cfg(test)]

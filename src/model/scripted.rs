@@ -24,6 +24,8 @@ use tokio::{net::TcpListener, sync::oneshot};
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct RecordedRequest {
+    /// The path that it was for.
+    pub path: String,
     /// The body's bytes.
     pub body: Vec<u8>,
     /// Header names in lower case, and values; bytes that are not text are replaced.

@@ -135,14 +135,23 @@ impl<W: Write> Observer for Screen<W> {
                 };
                 self.line(Tone::Caution, &format!("the conversation was compacted{why}: {before_bytes} bytes before, {after_bytes} now"))?;
             }
-            Event::TurnFinished { requests, input_tokens, cached_tokens, output_tokens } => {
-                let text = format!("\n{requests} requests, {input_tokens} tokens in ({cached_tokens} cached), {output_tokens} out");
+            Event::TurnFinished { requests, input_tokens, cached_tokens, output_tokens, cost_millionths, misses } => {
+                let cost = cost_millionths.map_or_else(String::new, |cost| format!(", {}", dollars(cost)));
+                let text = format!("\n{requests} requests, {input_tokens} tokens in ({cached_tokens} cached), {output_tokens} out{cost}");
                 self.line(Tone::Faint, &text)?;
+                for (reason, times) in misses {
+                    self.line(Tone::Faint, &format!("cache missed {times}×: {}", visible_line(reason)))?;
+                }
             }
             Event::RequestSent { .. } | Event::TextDelta { .. } | Event::Usage { .. } | Event::TurnFailed { .. } => {}
         }
         self.out.flush()
     }
+}
+
+/// An amount in millionths, as people write it.
+pub fn dollars(millionths: u64) -> String {
+    format!("${}.{:04}", millionths / 1_000_000, millionths % 1_000_000 / 100)
 }
 
 fn clip(line: &str) -> String {

@@ -202,8 +202,7 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
 fn again(chat: &Chat) -> ChatError {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("portcullis").arg("resume");
-    let Provider { url, model, key_variable } = &chat.provider;
-    command.args(["--provider-url", url, "--model", model, "--key-env", key_variable]);
+    command.args(chat.provider.arguments());
     if let Some(policy) = &chat.policy {
         command.args(["--policy", policy]);
     }

@@ -8,10 +8,12 @@ use crate::{
     agent::TurnError,
     approval::Grant,
     cli::{exec::ExecError, exit::Exit},
+    model::Usage,
     policy::claims,
     tools::Gate,
     ui::{
         sanitize::{visible, visible_line},
+        screen::dollars,
         status::asks,
         style::Tone,
     },
@@ -70,8 +72,13 @@ impl Talk {
                     let status = screen.status();
                     let (input, cached, output) = status.tokens();
                     let rate = status.hit_rate().map_or_else(String::new, |rate| format!(" ({rate} %)"));
-                    format!("{input} tokens in, {cached} of them from the provider's cache{rate}; {output} tokens out.")
+                    let usage = Usage { input_tokens: input, cached_tokens: cached, output_tokens: output, ..Usage::default() };
+                    let cost = self.session.cost(&usage).map_or_else(String::new, |cost| format!(", {} in all", dollars(cost)));
+                    format!("{input} tokens in, {cached} of them from the provider's cache{rate}; {output} tokens out{cost}.")
                 };
+                let misses: Vec<String> =
+                    self.session.misses().iter().map(|(why, times)| format!("cache missed {times}×: {why}")).collect();
+                let text = [vec![text], misses].concat().join("\n");
                 self.say(Tone::Plain, &text)?;
             }
             Command::Log => {

@@ -146,7 +146,7 @@ pub(super) fn show(out: &mut impl Write, paint: Paint, collected: &Collected, fa
         let mark = if *holds { paint.text(Tone::Good, "✓") } else { paint.text(Tone::Bad, "✗") };
         writeln!(out, "  {mark} {text}")?;
     }
-    if let Some(Event::TurnFinished { requests, input_tokens, cached_tokens, output_tokens }) =
+    if let Some(Event::TurnFinished { requests, input_tokens, cached_tokens, output_tokens, .. }) =
         collected.events.iter().find(|event| matches!(event, Event::TurnFinished { .. }))
     {
         let note = faint("(counted by the scripted server, 4 bytes a token)");

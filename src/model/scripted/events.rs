@@ -48,6 +48,12 @@ impl Writer {
         self.push(json!({"type": "response.completed", "response": response}));
     }
 
+    /// What the endpoint's own compaction answers, which is no stream.
+    pub(super) fn compaction(&mut self, items: &[ScriptItem]) -> Value {
+        let output = self.items(items);
+        json!({"id": format!("resp_{}", self.request), "object": "response.compaction", "created_at": 0, "output": output, "usage": usage_json(self.usage)})
+    }
+
     pub(super) fn incomplete(&mut self, items: &[Value], reason: &str) {
         let mut response = self.response("incomplete", items);
         response["incomplete_details"] = json!({"reason": reason});
@@ -79,6 +85,10 @@ impl Writer {
             ScriptItem::Message { text } => self.message(place, text),
             ScriptItem::Reasoning { summary, encrypted_bytes } => self.reasoning(place, summary, *encrypted_bytes),
             ScriptItem::FunctionCall { name, arguments } => self.call(place, name, arguments),
+            ScriptItem::Raw(item) => {
+                self.push(json!({"type": "response.output_item.added", "output_index": place, "item": item}));
+                self.done(place, item.clone())
+            }
         }
     }
 

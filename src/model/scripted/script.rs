@@ -141,6 +141,8 @@ pub enum ScriptItem {
         /// JSON text, sent as it is.
         arguments: String,
     },
+    /// Any item, as it is.
+    Raw(serde_json::Value),
 }
 
 impl ScriptItem {

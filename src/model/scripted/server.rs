@@ -139,7 +139,9 @@ fn with_spare(stream: TcpStream, can_reset: bool) -> io::Result<(TcpStream, Spar
 }
 
 async fn answer(request: Request<Incoming>, state: &State, connection: usize, spare: Spare) -> Response<Body> {
-    if request.method() != Method::POST || !request.uri().path().ends_with("/responses") {
+    let path = request.uri().path().to_owned();
+    let compact = path.ends_with("/responses/compact");
+    if request.method() != Method::POST || !(compact || path.ends_with("/responses")) {
         return plain(StatusCode::NOT_FOUND, r#"{"error":{"message":"only POST …/responses is here","code":"not_found"}}"#);
     }
     let (parts, body) = request.into_parts();
@@ -150,7 +152,7 @@ async fn answer(request: Request<Incoming>, state: &State, connection: usize, sp
     let headers = headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect();
     let body = body.to_bytes().to_vec();
     let (number, turn, request) =
-        state.record(RecordedRequest { body, headers, connection, at: Instant::now(), usage: super::Usage::default() });
+        state.record(RecordedRequest { path, body, headers, connection, at: Instant::now(), usage: super::Usage::default() });
     let Some(turn) = turn else {
         return plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":{"message":"the script is used up","code":"server_error"}}"#);
     };
@@ -161,6 +163,9 @@ async fn answer(request: Request<Incoming>, state: &State, connection: usize, sp
     }
     let items = items.resolve(&request);
     let mut writer = Writer::new(number, &model_of(&request.body), request.usage);
+    if compact {
+        return plain(StatusCode::OK, &writer.compaction(&items).to_string());
+    }
     write_events(&mut writer, &items, fault.as_ref(), usage);
     stream_response(steps(writer.finish(), fault.as_ref(), pace, chunking), spare)
 }
