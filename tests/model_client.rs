@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
 use portcullis::model::{
-    Backoff, Client, Conversation, EncodedHead, End, Endpoint, Head, Item, ItemKind, ModelError, Progress, Reply, Secret, Tool, Usage,
+    Backoff, Client, Conversation, EncodedHead, End, Endpoint, Head, Item, ItemKind, ModelError, Progress, Reply, Secret, Style, Tool,
+    Usage,
     scripted::{Chunking, Fault, Malformed, Pace, Script, ScriptItem, ScriptedModel, Turn, WhenExhausted},
 };
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ fn head() -> EncodedHead {
         tools: vec![Tool { name: "shell".into(), description: "Runs a command.".into(), parameters, strict: true }],
         prompt_cache_key: "session-1".into(),
         parallel_tool_calls: true,
-        reasoning_effort: Some("low".into()),
+        style: Style { reasoning_effort: Some("low".into()), ..Style::default() },
         max_output_tokens: None,
     };
     head.encode()

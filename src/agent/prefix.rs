@@ -8,7 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    model::{Conversation, Head, Tool},
+    model::{Conversation, Head, Style, Tool},
     policy::{self, Policy},
     tools::definitions,
 };
@@ -110,14 +110,14 @@ impl Prefix {
     }
 
     /// The request's head, and a conversation that begins with the rest of the prefix.
-    pub fn begin(&self, model: &str, session: &str) -> (Head, Conversation) {
+    pub fn begin(&self, model: &str, style: &Style, session: &str) -> (Head, Conversation) {
         let head = Head {
             model: model.to_owned(),
             instructions: INSTRUCTIONS.to_owned(),
             tools: self.tools.clone(),
             prompt_cache_key: session.to_owned(),
             parallel_tool_calls: true,
-            reasoning_effort: None,
+            style: style.clone(),
             max_output_tokens: None,
         };
         let mut conversation = Conversation::new();

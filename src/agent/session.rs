@@ -189,8 +189,8 @@ impl Session {
 type Begun = (EncodedHead, History, CacheWatch);
 
 fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begun, SessionError> {
-    let model = &client.endpoint().model;
-    let (head, conversation) = prefix.begin(model, id);
+    let Endpoint { model, style, .. } = client.endpoint();
+    let (head, conversation) = prefix.begin(model, style, id);
     let encoded = head.encode();
     let cache = watch(&head, &encoded, prefix);
     let mut header = Header::new(id, &gate.session().workspace, gate.cwd(), model, gate.policy().fingerprint(), conversation.len());
@@ -203,7 +203,7 @@ fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begu
 fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begun, SessionError> {
     let Reopened { header, items, rollout } = kept;
     gate.log().append(Record::Resumed { session: header.session.clone() })?;
-    let (head, _) = prefix.begin(&client.endpoint().model, &header.cache_key);
+    let (head, _) = prefix.begin(&client.endpoint().model, &client.endpoint().style, &header.cache_key);
     let mut history = History::resume(items, header.prefix, rollout)?;
     if header.fingerprint != gate.policy().fingerprint() {
         history.developer(&format!("From here on another policy is in force, in place of the one before:\n\n{}", render(gate.policy())))?;

@@ -11,7 +11,7 @@ use super::{
     exit::TABLE,
 };
 use crate::{
-    model::{CompactionMethod, Prices},
+    model::{CompactionMethod, Prices, Style},
     policy::Ask,
 };
 
@@ -89,6 +89,18 @@ struct ProviderArguments {
     key_env: String,
     #[command(flatten)]
     context: ContextArguments,
+    /// How much the model thinks: minimal, low, medium, high, or another word that the endpoint knows [default: the endpoint's own].
+    #[arg(long, value_name = "LEVEL", value_parser = a_word)]
+    reasoning_effort: Option<String>,
+    /// How much it says: low, medium, high, or another word that the endpoint knows [default: the endpoint's own].
+    #[arg(long, value_name = "LEVEL", value_parser = a_word)]
+    verbosity: Option<String>,
+}
+
+fn a_word(text: &str) -> Result<String, String> {
+    let is_word =
+        !text.is_empty() && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if is_word { Ok(text.to_owned()) } else { Err("it is no word of letters and digits".to_owned()) }
 }
 
 /// About the model's window, and what tokens cost.
@@ -137,8 +149,9 @@ impl From<ContextArguments> for Context {
 
 impl From<ProviderArguments> for Provider {
     fn from(arguments: ProviderArguments) -> Self {
-        let ProviderArguments { provider_url: url, model, key_env: key_variable, context } = arguments;
-        Self { url, model, key_variable, context: context.into() }
+        let ProviderArguments { provider_url: url, model, key_env: key_variable, context, reasoning_effort, verbosity } = arguments;
+        let style = Style { reasoning_effort, verbosity, output_schema: None };
+        Self { url, model, key_variable, context: context.into(), style }
     }
 }
 
@@ -232,6 +245,9 @@ pub(super) struct ExecArguments {
     /// One JSON event a line on standard output.
     #[arg(long)]
     json: bool,
+    /// A file with a JSON schema that the answer is to meet. An answer that is no JSON is a failure.
+    #[arg(long, value_name = "FILE")]
+    output_schema: Option<PathBuf>,
     /// The task; `-`, or none, reads it from standard input.
     prompt: Option<String>,
 }
@@ -278,6 +294,7 @@ impl From<ExecArguments> for Task {
             approver: arguments.approver.approver,
             approver_timeout: arguments.approver.approver_timeout,
             json: arguments.json,
+            output_schema: arguments.output_schema,
         }
     }
 }
@@ -287,6 +304,7 @@ Examples:
   portcullis exec \"Why does the parser test fail? Fix it.\"
   portcullis exec --policy read-only \"What does this repository do?\"
   portcullis exec --provider-url http://127.0.0.1:8080/v1 --model local --json - < task.txt
+  portcullis exec --output-schema answer.json \"List the public functions of src/lib.rs.\"
   portcullis exec --approver \"$HOME/bin/ask-in-editor --quiet\" \"Tidy the branches.\"";
 
 #[derive(Debug, Subcommand)]

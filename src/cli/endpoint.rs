@@ -1,7 +1,7 @@
 //! The model's endpoint, with the key from the variable that is named for it.
 
 use super::{exec::ExecError, resolve::Folders};
-use crate::model::{CompactionMethod, Endpoint, Prices, Secret};
+use crate::model::{CompactionMethod, Endpoint, Prices, Secret, Style};
 
 /// Which endpoint, model and key are meant.
 #[derive(Debug, Clone)]
@@ -10,6 +10,7 @@ pub(super) struct Provider {
     pub(super) model: String,
     pub(super) key_variable: String,
     pub(super) context: Context,
+    pub(super) style: Style,
 }
 
 /// What is said of the model's window and of tokens; what is not said is as the endpoint's own settings have it.
@@ -35,7 +36,7 @@ impl Context {
 impl Provider {
     /// The arguments that say the same.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let Self { url, model, key_variable, context } = self;
+        let Self { url, model, key_variable, context, style } = self;
         let Context { window, compact_at, compaction, prices } = context;
         let how = compaction.map(|how| match how {
             CompactionMethod::Summary => "summary",
@@ -49,6 +50,8 @@ impl Provider {
             ("--context-window", window.map(|window| window.to_string())),
             ("--compact-at", compact_at.map(|percent| percent.to_string())),
             ("--compaction", how.map(str::to_owned)),
+            ("--reasoning-effort", style.reasoning_effort.clone()),
+            ("--verbosity", style.verbosity.clone()),
             ("--prices", prices.map(|prices| prices.to_string())),
         ];
         all.into_iter().filter_map(|(name, value)| value.map(|value| [name.to_owned(), value])).flatten().collect()
@@ -59,6 +62,7 @@ impl Provider {
         let mut endpoint = Endpoint::new(&self.url, &self.model)?;
         endpoint.key_variable.clone_from(&self.key_variable);
         self.context.apply(&mut endpoint);
+        endpoint.style.clone_from(&self.style);
         let key = folders.environment.get(&self.key_variable).map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
         match &key {
             Some(key) => endpoint = endpoint.with_key(Secret::new(key)),

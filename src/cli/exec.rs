@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -25,6 +25,8 @@ use crate::{
 
 /// The longest prompt in bytes.
 const PROMPT_CAP: u64 = 1024 * 1024;
+/// The longest schema in bytes.
+const SCHEMA_CAP: u64 = 256 * 1024;
 
 /// What was typed, resolved as far as the arguments alone go.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub(super) struct Task {
     pub(super) approver: Option<String>,
     pub(super) approver_timeout: Duration,
     pub(super) json: bool,
+    pub(super) output_schema: Option<PathBuf>,
 }
 
 /// Runs a task to its end.
@@ -71,6 +74,17 @@ pub(super) enum ExecError {
         /// The endpoint.
         url: String,
     },
+    /// The schema cannot be read, or is none.
+    #[error("the schema {path} for the answer cannot be used: {why}", path = path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The answer was to be JSON.
+    #[error("the answer is no JSON, which --output-schema asks for: {0}; the endpoint may not hold its model to a schema")]
+    NoJson(#[source] serde_json::Error),
     /// The program that is to answer is none.
     #[error(transparent)]
     Approver(#[from] NoProgram),
@@ -113,6 +127,7 @@ impl ExecError {
             Self::NoPrompt
             | Self::Prompt(_)
             | Self::NoKey { .. }
+            | Self::Schema { .. }
             | Self::Approver(_)
             | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => Exit::Usage,
             Self::Resolve(error) => error.exit(),
@@ -122,6 +137,7 @@ impl ExecError {
             }
             Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
             Self::Session(SessionError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => gate(error),
+            Self::NoJson(_) => Exit::Failure,
             Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted | TurnError::Crowded { .. } | TurnError::Repeats { .. }) => {
                 Exit::Failure
             }
@@ -134,7 +150,8 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     super::output::check_open().map_err(TurnError::Output)?;
     let prompt = read_prompt(task.prompt.as_deref())?;
     let folders = Folders::from_environment();
-    let (endpoint, key) = task.provider.endpoint(&folders)?;
+    let (mut endpoint, key) = task.provider.endpoint(&folders)?;
+    endpoint.style.output_schema = task.output_schema.as_deref().map(read_schema).transpose()?;
     let approver = match &task.approver {
         Some(command) => {
             let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
@@ -161,10 +178,13 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     }
     if task.json {
         let mut observer = JsonLines(io::stdout());
-        drive(&id, endpoint, gate, &prompt, &mut observer).map(|(exit, _)| exit)
+        let (exit, summary) = drive(&id, endpoint, gate, &prompt, &mut observer)?;
+        check_answer(task, summary.as_ref())?;
+        Ok(exit)
     } else {
         let mut observer = Progress(Screen::stderr());
         let (exit, summary) = drive(&id, endpoint, gate, &prompt, &mut observer)?;
+        check_answer(task, summary.as_ref())?;
         if let Some(TurnSummary { answer, .. }) = summary {
             // On a terminal the answer has just been seen.
             if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
@@ -280,6 +300,32 @@ fn stop_signal() -> io::Result<impl Future<Output = i32>> {
             Err(_) => std::future::pending().await,
         }
     })
+}
+
+/// A schema of the person's, who names the file.
+fn read_schema(path: &Path) -> Result<serde_json::Value, ExecError> {
+    let bad = |why: String| ExecError::Schema { path: path.to_path_buf(), why };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| bad(error.to_string()))?;
+    file.take(SCHEMA_CAP + 1).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
+    if bytes.len() as u64 > SCHEMA_CAP {
+        return Err(bad(format!("it is longer than {SCHEMA_CAP} bytes")));
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(schema @ serde_json::Value::Object(_)) => Ok(schema),
+        Ok(_) => Err(bad("a schema is a JSON object".to_owned())),
+        Err(error) => Err(bad(error.to_string())),
+    }
+}
+
+/// An answer that somebody wants to read as JSON has to be some.
+fn check_answer(task: &Task, summary: Option<&TurnSummary>) -> Result<(), ExecError> {
+    match summary {
+        Some(summary) if task.output_schema.is_some() => {
+            serde_json::from_str::<serde::de::IgnoredAny>(&summary.answer).map(drop).map_err(ExecError::NoJson)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read_prompt(argument: Option<&str>) -> Result<String, ExecError> {

@@ -1,6 +1,6 @@
 //! Where the model is, and how long to wait for it.
 
-use super::{ModelError, Prices, compaction::Method, retry::Backoff, sse::Limits};
+use super::{ModelError, Prices, Style, compaction::Method, retry::Backoff, sse::Limits};
 use reqwest::Url;
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -53,6 +53,8 @@ pub struct Endpoint {
     pub compact_at: u8,
     /// By what means it is made shorter there.
     pub compaction: Method,
+    /// How its model is to think and to answer.
+    pub style: Style,
     /// What its tokens cost, if the person says so.
     pub prices: Option<Prices>,
 }
@@ -76,6 +78,7 @@ impl Endpoint {
             limits: Limits::default(),
             backoff: Backoff::default(),
             context_window: openai.then_some(OPENAI_WINDOW),
+            style: Style::default(),
             prices: None,
             compact_at: 85,
             compaction: if openai { Method::Call } else { Method::Summary },

@@ -34,4 +34,4 @@ pub use retry::Backoff;
 pub use sse::{EventStream, Limits, StreamFault};
 #[cfg(test)]
 pub(crate) use text::is_hidden;
-pub use wire::{Conversation, EncodedHead, Head, Tool, clip};
+pub use wire::{Conversation, EncodedHead, Head, Style, Tool, clip};

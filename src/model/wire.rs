@@ -38,10 +38,21 @@ pub struct Head {
     pub prompt_cache_key: String,
     /// Whether the model may ask for several calls in one response.
     pub parallel_tool_calls: bool,
-    /// `minimal`, `low`, `medium`, `high` or whatever the endpoint knows; `None` leaves the field out.
-    pub reasoning_effort: Option<String>,
+    /// How the model is to think and to answer.
+    pub style: Style,
     /// Upper bound of tokens for one response, reasoning included; `None` leaves the field out.
     pub max_output_tokens: Option<u64>,
+}
+
+/// How a model is to think and to answer. What is not said is left out of the request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Style {
+    /// `minimal`, `low`, `medium`, `high` or whatever the endpoint knows.
+    pub reasoning_effort: Option<String>,
+    /// `low`, `medium`, `high` or whatever the endpoint knows: how much is said.
+    pub verbosity: Option<String>,
+    /// A JSON schema that the answer is to meet.
+    pub output_schema: Option<serde_json::Value>,
 }
 
 /// A [`Head`] as bytes, ending just after the `[` that opens `input`.
@@ -81,6 +92,8 @@ struct HeadFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<Reasoning<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u64>,
     prompt_cache_key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +109,31 @@ struct Reasoning<'a> {
 }
 
 #[derive(Serialize)]
+struct Text<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbosity: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Format<'a> {
+    r#type: &'a str,
+    name: &'a str,
+    strict: bool,
+    schema: &'a serde_json::Value,
+}
+
+impl Style {
+    fn text(&self) -> Option<Text<'_>> {
+        let format = self.output_schema.as_ref();
+        let format = format.map(|schema| Format { r#type: "json_schema", name: "answer", strict: true, schema });
+        let verbosity = self.verbosity.as_deref();
+        (format.is_some() || verbosity.is_some()).then_some(Text { format, verbosity })
+    }
+}
+
+#[derive(Serialize)]
 struct Function<'a> {
     r#type: &'a str,
     name: &'a str,
@@ -107,7 +145,7 @@ struct Function<'a> {
 impl Head {
     /// Its parts in the order in which a provider's cache sees them, by name. What is left out does not change what the model sees.
     pub fn parts(&self) -> Vec<(&'static str, String)> {
-        let settings = format!("{} {} {:?}", self.model, self.parallel_tool_calls, self.reasoning_effort);
+        let settings = format!("{} {} {:?}", self.model, self.parallel_tool_calls, self.style);
         let tools: Vec<_> =
             self.tools.iter().map(|tool| (&tool.name, &tool.description, tool.strict, tool.parameters.to_string())).collect();
         vec![("model and settings", settings), ("tools", format!("{tools:?}")), ("base instructions", self.instructions.clone())]
@@ -133,7 +171,8 @@ impl Head {
             store: false,
             include: ["reasoning.encrypted_content"],
             parallel_tool_calls: self.parallel_tool_calls,
-            reasoning: self.reasoning_effort.as_deref().map(|effort| Reasoning { effort }),
+            reasoning: self.style.reasoning_effort.as_deref().map(|effort| Reasoning { effort }),
+            text: self.style.text(),
             max_output_tokens: self.max_output_tokens,
             prompt_cache_key: &self.prompt_cache_key,
             tool_choice: (!tools.is_empty()).then_some("auto"),
@@ -347,7 +386,7 @@ mod tests {
             }],
             prompt_cache_key: "k".into(),
             parallel_tool_calls: true,
-            reasoning_effort: Some("high".into()),
+            style: Style { reasoning_effort: Some("high".into()), ..Style::default() },
             max_output_tokens: Some(9),
         }
     }
@@ -377,7 +416,7 @@ mod tests {
 
     #[test]
     fn absent_options_and_absent_tools_leave_no_trace() {
-        let bare = Head { tools: Vec::new(), reasoning_effort: None, max_output_tokens: None, ..head() };
+        let bare = Head { tools: Vec::new(), style: Style::default(), max_output_tokens: None, ..head() };
         let body = Conversation::new().body(&bare.encode());
         let value: Value = serde_json::from_slice(&body).unwrap();
         for key in ["tools", "tool_choice", "reasoning", "max_output_tokens"] {

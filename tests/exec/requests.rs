@@ -182,3 +182,32 @@ fn prompt_show_prints_what_is_sent() {
     }
     assert_eq!(input[0]["role"], "developer", "{input:?}");
 }
+
+#[test]
+fn effort_verbosity_and_a_schema_are_asked_for_and_an_answer_that_is_no_json_is_a_failure() {
+    let world = World::new();
+    let schema = world
+        .write("schema.json", r#"{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false}"#);
+    let schema = schema.display().to_string();
+    let arguments = ["--reasoning-effort", "high", "--verbosity", "low", "--output-schema", &schema];
+    let played = world.play_with(&arguments, [one(shell("true")), Turn::message(r#"{"a":1}"#)]).well();
+    for request in &played.requests {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        assert_eq!(body["reasoning"]["effort"], "high");
+        assert_eq!(body["text"]["verbosity"], "low");
+        let format = &body["text"]["format"];
+        assert_eq!(
+            (&format["type"], &format["strict"], &format["schema"]["required"][0]),
+            (&"json_schema".into(), &true.into(), &"a".into())
+        );
+    }
+    let played = world.play_with(&arguments, [Turn::message("the answer is 1")]);
+    assert_eq!(played.ended.code(), Some(1));
+    assert!(played.ended.complaint().contains("--output-schema"), "{:?}", played.ended);
+    for (name, text) in [("none.json", None), ("list.json", Some("[]")), ("cut.json", Some("{"))] {
+        let path = text.map_or_else(|| world.path(name), |text| world.write(name, text)).display().to_string();
+        let played = world.play_with(&["--output-schema", &path], [Turn::message("{}")]);
+        assert_eq!((played.ended.code(), played.requests.len()), (Some(2), 0), "{:?}", played.ended);
+        assert!(played.ended.complaint().contains(name));
+    }
+}
