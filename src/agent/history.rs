@@ -214,6 +214,8 @@ fn user_text(item: &RawValue) -> Option<String> {
 mod tests {
     use std::path::Path;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::agent::rollout::Header;
 
@@ -280,5 +282,115 @@ mod tests {
         let again = History::resume(read.items, read.header.prefix, read.rollout).unwrap();
         assert_eq!(again.conversation.as_bytes(), bytes);
         assert_eq!(again.said(50), ["short"]);
+    }
+
+    /// What can happen to a conversation, in any order.
+    #[derive(Debug, Clone)]
+    enum Happens {
+        /// The person, or the harness: a changed policy, mode, folder, a server's new tools, an interruption.
+        Said(bool, String),
+        /// A response of a model: items, how many of its calls ran before it broke off, and whether it did.
+        Response(Vec<Answer>, bool),
+        /// The session ends, in mid-write or not, and goes on.
+        Resumed(usize),
+    }
+
+    #[derive(Debug, Clone)]
+    enum Answer {
+        Message(String),
+        Reasoning(String),
+        Call(String),
+    }
+
+    impl Answer {
+        fn item(&self, number: usize) -> Item {
+            let value = match self {
+                Self::Message(text) => {
+                    serde_json::json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": text}]})
+                }
+                Self::Reasoning(text) => serde_json::json!({"id": "r", "encrypted_content": text, "type": "reasoning"}),
+                Self::Call(text) => {
+                    serde_json::json!({"type": "function_call", "call_id": format!("c{number}"), "name": "x", "arguments": text})
+                }
+            };
+            Item::parse(&raw(&serde_json::to_string_pretty(&value).unwrap())).unwrap()
+        }
+    }
+
+    fn happens() -> impl Strategy<Value = Happens> {
+        let text = || "(\\PC|\n|\"|\\\\){0,20}";
+        let answer = prop_oneof![
+            text().prop_map(Answer::Message),
+            text().prop_map(Answer::Reasoning),
+            text().prop_map(Answer::Call),
+            "\\{\"a\":[0-9]{1,3}\\}".prop_map(Answer::Call),
+        ];
+        prop_oneof![
+            (any::<bool>(), text()).prop_map(|(person, text)| Happens::Said(person, text)),
+            (prop::collection::vec(answer, 0..5), any::<bool>()).prop_map(|(items, breaks)| Happens::Response(items, breaks)),
+            (0usize..40).prop_map(Happens::Resumed),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever happens, what was sent is the beginning of what is sent next, byte for byte; what is sent is JSON; and no call is left without an output.
+        #[test]
+        fn what_was_sent_is_only_ever_extended(all in prop::collection::vec(happens(), 1..20)) {
+            let state = tempfile::tempdir().unwrap();
+            let (id, file) = rollout(state.path());
+            let mut conversation = Conversation::new();
+            conversation.push_developer("the sandbox");
+            let mut history = History::begin(conversation, file).unwrap();
+            let mut sent = history.conversation.as_bytes().to_vec();
+            for (number, what) in all.into_iter().enumerate() {
+                match what {
+                    Happens::Said(true, text) => history.user(&text).unwrap(),
+                    Happens::Said(false, text) => history.developer(&text).unwrap(),
+                    Happens::Response(answers, breaks) => {
+                        let items: Vec<Item> = answers.iter().enumerate().map(|(place, answer)| answer.item(number * 100 + place)).collect();
+                        items.iter().for_each(|item| history.item(item).unwrap());
+                        if breaks {
+                            history.forget_reasoning(&items).unwrap();
+                        }
+                        for item in &items {
+                            if let ItemKind::FunctionCall { call_id, .. } = &item.kind {
+                                history.output(call_id, "out").unwrap();
+                            }
+                        }
+                    }
+                    Happens::Resumed(torn) => {
+                        drop(history);
+                        let path = state.path().join("sessions");
+                        let path = std::fs::read_dir(path).unwrap().next().unwrap().unwrap().path().join(format!("{id}.jsonl"));
+                        // A line that was being written when it died.
+                        let mut bytes = std::fs::read(&path).unwrap();
+                        bytes.extend_from_slice(&b"{\"item\":{\"type\":\"message\",\"role\":\"user\"}}"[..torn]);
+                        std::fs::write(&path, bytes).unwrap();
+                        let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
+                        history = History::resume(read.items, read.header.prefix, read.rollout).unwrap();
+                    }
+                }
+                // Only what is sent has to stay; reasoning on which nothing follows may go until then.
+                if history.conversation.items().last().is_some_and(|item| Kind::of(item).is_some_and(|kind| kind.r#type == "reasoning")) {
+                    continue;
+                }
+                let now = history.conversation.as_bytes().to_vec();
+                prop_assert!(now.starts_with(&sent), "{}\n{}", String::from_utf8_lossy(&sent), String::from_utf8_lossy(&now));
+                let items: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", String::from_utf8(now.clone()).unwrap())).unwrap();
+                let ids = |kind: &str| -> Vec<String> {
+                    items.iter().filter(|item| item["type"] == kind).map(|item| item["call_id"].as_str().unwrap().to_owned()).collect()
+                };
+                let (mut calls, mut outputs) = (ids("function_call"), ids("function_call_output"));
+                (calls.sort(), outputs.sort());
+                prop_assert_eq!(calls, outputs);
+                for item in items.iter().filter(|item| item["type"] == "function_call") {
+                    let arguments: serde_json::Value = serde_json::from_str(item["arguments"].as_str().unwrap()).unwrap();
+                    prop_assert!(arguments.is_object());
+                }
+                sent = now;
+            }
+        }
     }
 }
