@@ -2,6 +2,9 @@
 //! does not.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
+#[path = "model_client/websocket.rs"]
+mod websocket;
+
 use portcullis::model::{
     Backoff, Client, Conversation, EncodedHead, End, Endpoint, Head, Item, ItemKind, ModelError, Progress, Reply, Secret, Style, Tool,
     Usage,

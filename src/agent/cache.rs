@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{Conversation, Usage};
+use crate::model::{Conversation, Link, Usage};
 
 /// Providers cache nothing shorter than this, in tokens (<https://platform.openai.com/docs/guides/prompt-caching>).
 const LEAST: u64 = 1024;
@@ -50,8 +50,8 @@ pub struct CacheWatch {
     /// Names of the items of the prefix.
     names: Vec<String>,
     /// Of the request before this one, and of this one.
-    before: Vec<SegmentDigest>,
-    now: Vec<SegmentDigest>,
+    before: Vec<Link>,
+    now: Vec<Link>,
     /// Tokens and bytes of the request before.
     last: Option<(u64, usize)>,
     /// A segment of the head that is another than in the session that goes on here.
@@ -86,15 +86,11 @@ impl CacheWatch {
         &self.head
     }
 
-    /// Takes a request that is about to be sent. Only what is new is looked at.
+    /// Takes a request that is about to be sent.
     pub fn sending(&mut self, conversation: &Conversation) {
-        self.before.clone_from(&self.now);
-        if conversation.len() < self.now.len() || self.compacted {
-            // All of it may be other items by now, be they as many.
-            self.now.clear();
-        }
-        let known = self.now.len();
-        self.now.extend((known..conversation.len()).filter_map(|place| conversation.item_bytes(place)).map(digest));
+        std::mem::swap(&mut self.before, &mut self.now);
+        self.now.clear();
+        self.now.extend_from_slice(conversation.links());
     }
 
     /// Takes that the conversation was made shorter.
@@ -152,10 +148,7 @@ impl CacheWatch {
 
     /// The first item that is another than in the request before, and the bytes before it that are the same.
     fn first_difference(&self, conversation: &Conversation) -> Option<(String, usize)> {
-        let place = self.before.iter().enumerate().find_map(|(place, before)| {
-            let same = conversation.item_bytes(place).is_some_and(|bytes| digest(bytes) == *before);
-            (!same).then_some(place)
-        })?;
+        let place = (0..self.before.len()).find(|place| self.now.get(*place) != self.before.get(*place))?;
         let shared =
             self.head_bytes + (0..place).filter_map(|place| conversation.item_bytes(place)).map(|bytes| bytes.len() + 1).sum::<usize>();
         Some((self.names.get(place).cloned().unwrap_or_else(|| format!("item {}", place + 1)), shared))

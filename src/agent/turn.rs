@@ -183,11 +183,11 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     let conversation = session.history.conversation().clone();
     session.requests += 1;
     let sent = conversation.body_len(&session.head);
-    observe(observer, Event::RequestSent { number: session.requests, bytes: sent })?;
     session.cache.sending(&conversation);
     let (sender, mut progress) = mpsc::unbounded_channel();
     let reply = session.client.respond(&session.head, &conversation, &sender);
     tokio::pin!(reply);
+    let mut told = Some(session.requests);
     let (mut items, mut answer, mut replied) = (Vec::new(), String::new(), None);
     let mut calls = Calls::new(&session.gate, &mut session.ledger, &mut session.repeats);
     let history = &mut session.history;
@@ -196,11 +196,11 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
             // Finished items before anything else, so that they are seen in order and none is left when the reply is.
             biased;
             () = interrupt.fired() => calls.stopped = true,
-            Some(what) = progress.recv() => take(what, history, &mut items, &mut calls, &mut answer, observer)?,
+            Some(what) = progress.recv() => take(what, &mut told, history, &mut items, &mut calls, &mut answer, observer)?,
             Some((place, outcome)) = calls.running.next(), if !calls.running.is_empty() => calls.finish(place, outcome, observer)?,
             result = &mut reply, if replied.is_none() => {
                 while let Ok(what) = progress.try_recv() {
-                    take(what, history, &mut items, &mut calls, &mut answer, observer)?;
+                    take(what, &mut told, history, &mut items, &mut calls, &mut answer, observer)?;
                 }
                 replied = Some(result);
             }
@@ -239,6 +239,7 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
 
 fn take(
     what: Progress,
+    told: &mut Option<u64>,
     history: &mut History,
     items: &mut Vec<Item>,
     calls: &mut Calls<'_>,
@@ -246,6 +247,11 @@ fn take(
     observer: &mut dyn Observer,
 ) -> Result<(), TurnError> {
     let event = match what {
+        // Once a request, however often it is tried.
+        Progress::Sent(bytes) => match told.take() {
+            Some(number) => Event::RequestSent { number, bytes },
+            None => return Ok(()),
+        },
         Progress::TextDelta(text) => Event::TextDelta { text },
         Progress::ReasoningDelta(_) => return Ok(()),
         Progress::Retry { attempt, of, wait, why } => Event::RequestRetried { attempt, of, wait_ms: millis(wait), why },

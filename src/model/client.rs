@@ -7,28 +7,34 @@ use super::{
     retry::{self, MAX_ASKED_WAIT},
     sse::causes,
     text, transport,
+    websocket::Way,
 };
 use bytes::Bytes;
 use reqwest::{
     Response, Url,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
 };
 use serde::Deserialize;
 use std::{
+    cell::Cell,
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 use tokio::{
-    sync::mpsc::UnboundedSender,
+    sync::{Mutex, mpsc::UnboundedSender},
     time::{sleep, timeout},
 };
 
+/// Of zstd: as fast as it can be and still small.
+const COMPRESSION_LEVEL: i32 = 3;
 /// Longest time spent on reading a failed request's message.
 const MAX_ERROR_READ: Duration = Duration::from_secs(5);
 
 /// What happens while a response streams.
 #[derive(Debug, Clone)]
 pub enum Progress {
+    /// A try was sent, of so many bytes: a body, or over a WebSocket a frame.
+    Sent(usize),
     /// More text of a message, for the screen. The finished item holds it all.
     TextDelta(String),
     /// More readable reasoning, for the screen.
@@ -87,15 +93,17 @@ pub(super) struct Failure {
     pub(super) transient: bool,
     /// The wait that the server asked for.
     pub(super) asked: Option<Duration>,
+    /// Whether the server has forgotten what the request built on.
+    pub(super) forgotten: bool,
 }
 
 impl Failure {
     pub(super) fn last(error: ModelError) -> Self {
-        Self { error, transient: false, asked: None }
+        Self { error, transient: false, asked: None, forgotten: false }
     }
 
     pub(super) fn passing(error: ModelError) -> Self {
-        Self { error, transient: true, asked: None }
+        Self { error, transient: true, asked: None, forgotten: false }
     }
 }
 
@@ -106,6 +114,11 @@ pub struct Client {
     endpoint: Endpoint,
     url: Url,
     headers: HeaderMap,
+    pub(super) way: Mutex<Way>,
+    /// Whether the endpoint has ever sent an event.
+    pub(super) spoke: Cell<bool>,
+    /// Whether bodies are compressed, as far as the endpoint takes that.
+    compresses: Cell<bool>,
 }
 
 impl Client {
@@ -129,7 +142,8 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        Ok(Self { http, endpoint, url, headers })
+        let compresses = Cell::new(endpoint.compress);
+        Ok(Self { http, endpoint, url, headers, way: Mutex::default(), spoke: Cell::new(false), compresses })
     }
 
     /// The endpoint that requests go to.
@@ -154,11 +168,16 @@ impl Client {
         conversation: &Conversation,
         progress: &UnboundedSender<Progress>,
     ) -> Result<Reply, ModelError> {
-        let body = conversation.body(head);
+        // Made when it is needed, and once: over a WebSocket it may never be.
+        let mut body = None;
         let backoff = self.endpoint.backoff;
         let mut retry = 0;
         loop {
-            let failure = match self.attempt(body.clone(), progress).await {
+            let tried = match self.over_websocket_if_offered(head, conversation, progress).await {
+                Some(tried) => tried,
+                None => self.attempt(body.get_or_insert_with(|| conversation.body(head)).clone(), progress).await,
+            };
+            let failure = match tried {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
@@ -183,8 +202,33 @@ impl Client {
         self.endpoint.backoff.wait(retry, RandomState::new().hash_one(retry)).max(asked.unwrap_or_default())
     }
 
+    async fn over_websocket_if_offered(
+        &self,
+        head: &EncodedHead,
+        conversation: &Conversation,
+        progress: &UnboundedSender<Progress>,
+    ) -> Option<Result<Reply, Failure>> {
+        if self.uses_websocket() { self.over_websocket(head, conversation, progress).await } else { None }
+    }
+
+    /// A request to ask for an upgrade with.
+    pub(super) fn get(&self) -> reqwest::RequestBuilder {
+        let mut headers = self.headers.clone();
+        headers.remove(CONTENT_TYPE);
+        headers.remove(ACCEPT);
+        self.http.get(self.url.clone()).headers(headers)
+    }
+
     async fn attempt(&self, body: Bytes, progress: &UnboundedSender<Progress>) -> Result<Reply, Failure> {
-        let request = self.http.post(self.url.clone()).headers(self.headers.clone()).body(body).send();
+        let compressed = if self.compresses.get() { zstd::bulk::compress(&body, COMPRESSION_LEVEL).ok() } else { None };
+        let is_compressed = compressed.is_some();
+        let sent = compressed.map_or_else(|| body.clone(), Bytes::from);
+        report(progress, Progress::Sent(sent.len()));
+        let mut request = self.post("", sent);
+        if is_compressed {
+            request = request.header(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+        }
+        let request = request.send();
         let response = match timeout(self.endpoint.response_timeout, request).await {
             Ok(sent) => sent.map_err(|error| self.not_sent(&error))?,
             Err(_) => {
@@ -192,6 +236,11 @@ impl Client {
                 return Err(Failure::passing(error));
             }
         };
+        if is_compressed && matches!(response.status().as_u16(), 400 | 415) {
+            // It may be the encoding that it does not take, or the request: without the one it will tell.
+            self.compresses.set(false);
+            return Box::pin(self.attempt(body, progress)).await;
+        }
         if response.status() != 200 {
             return Err(self.refused(response).await);
         }
@@ -248,19 +297,28 @@ impl Client {
         } else {
             ModelError::Status { status, message }
         };
-        Failure { error, transient, asked }
+        Failure { error, transient, asked, forgotten: false }
     }
 
-    pub(super) fn failed(&self, code: Option<String>, message: &str) -> Failure {
+    /// A failure that came as an event, over a WebSocket with the status that it would have had.
+    pub(super) fn failed(&self, status: Option<u16>, code: Option<String>, message: &str) -> Failure {
         let asked = retry::asked_in_message(message);
         let shown = self.shown(message);
-        let transient = !code.as_deref().is_some_and(retry::is_final_code) && !retry::is_context_length(code.as_deref(), message);
-        let error = if retry::is_context_length(code.as_deref(), message) {
+        let too_long = retry::is_context_length(code.as_deref(), message);
+        let forgotten = matches!(code.as_deref(), Some("previous_response_not_found" | "websocket_connection_limit_reached"));
+        let transient = !too_long
+            && match status {
+                Some(status) => retry::is_transient(status, code.as_deref()) || forgotten,
+                None => !code.as_deref().is_some_and(retry::is_final_code),
+            };
+        let error = if too_long {
             ModelError::ContextLength { message: shown }
+        } else if let Some(status) = status {
+            ModelError::Status { status, message: shown }
         } else {
             ModelError::Failed { code: self.shown(&code.unwrap_or_else(|| "unknown".to_owned())), message: shown }
         };
-        Failure { error, transient, asked }
+        Failure { error, transient, asked, forgotten }
     }
 
     pub(super) fn shown(&self, server_text: &str) -> String {

@@ -1,6 +1,6 @@
 //! Where the model is, and how long to wait for it.
 
-use super::{ModelError, Prices, Style, compaction::Method, retry::Backoff, sse::Limits};
+use super::{ModelError, Prices, Style, Transport, compaction::Method, retry::Backoff, sse::Limits};
 use reqwest::Url;
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -53,6 +53,10 @@ pub struct Endpoint {
     pub compact_at: u8,
     /// By what means it is made shorter there.
     pub compaction: Method,
+    /// How requests are sent.
+    pub transport: Transport,
+    /// Whether bodies are compressed (zstd), which not every endpoint takes; one that does not is sent them as they are from then on.
+    pub compress: bool,
     /// How its model is to think and to answer.
     pub style: Style,
     /// What its tokens cost, if the person says so.
@@ -78,6 +82,8 @@ impl Endpoint {
             limits: Limits::default(),
             backoff: Backoff::default(),
             context_window: openai.then_some(OPENAI_WINDOW),
+            transport: Transport::default(),
+            compress: false,
             style: Style::default(),
             prices: None,
             compact_at: 85,

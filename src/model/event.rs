@@ -39,6 +39,8 @@ pub enum StreamEvent {
     },
     /// The stream failed (an `error` event).
     Error {
+        /// The HTTP status that it would have had, which is said over a WebSocket.
+        status: Option<u16>,
         /// The server's code, such as `rate_limit_exceeded`.
         code: Option<String>,
         /// The server's sentence, as it came.
@@ -56,6 +58,7 @@ struct Tag<'a> {
     type_name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
+    status: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -137,7 +140,7 @@ impl StreamEvent {
         let tag: Tag<'_> = serde_json::from_str(data)?;
         let Some(type_name) = tag.type_name else {
             return match tag.error {
-                Some(error) => Ok(Self::from_error(serde_json::from_str(error.get())?)),
+                Some(error) => Ok(Self::from_error(None, serde_json::from_str(error.get())?)),
                 None => Ok(Self::Malformed("the event has no type".to_owned())),
             };
         };
@@ -168,16 +171,20 @@ impl StreamEvent {
                 let fault = serde_json::from_str::<WithResponse<'_>>(data)?.response.error.unwrap_or_default();
                 Self::Failed { code: fault.code(), message: fault.message() }
             }
-            "error" => Self::from_error(match tag.error {
-                Some(error) => serde_json::from_str(error.get())?,
-                None => serde_json::from_str(data)?,
-            }),
+            "error" => {
+                let status = tag.status.and_then(|status| u16::try_from(status.as_u64()?).ok());
+                let fault = match tag.error {
+                    Some(error) => serde_json::from_str(error.get())?,
+                    None => serde_json::from_str(data)?,
+                };
+                Self::from_error(status, fault)
+            }
             _ => Self::Ignored,
         })
     }
 
-    fn from_error(fault: Fault) -> Self {
-        Self::Error { code: fault.code(), message: fault.message() }
+    fn from_error(status: Option<u16>, fault: Fault) -> Self {
+        Self::Error { status, code: fault.code(), message: fault.message() }
     }
 }
 
@@ -224,7 +231,7 @@ mod tests {
             r#"{"type":"error","error":{"type":"server_error","code":null,"message":"m"}}"#,
             r#"{"error":{"code":500,"type":"server_error","message":"m"}}"#,
         ] {
-            let StreamEvent::Error { code, message } = StreamEvent::parse(data) else { panic!("{data}") };
+            let StreamEvent::Error { code, message, .. } = StreamEvent::parse(data) else { panic!("{data}") };
             assert_eq!((code.as_deref(), message.as_str()), (Some("server_error"), "m"), "{data}");
         }
     }

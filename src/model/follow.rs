@@ -6,6 +6,7 @@ use super::{
 };
 use bytes::Bytes;
 use futures_util::Stream;
+use serde_json::value::RawValue;
 use std::time::Duration;
 use tokio::{sync::mpsc::UnboundedSender, time::timeout};
 
@@ -13,6 +14,31 @@ use tokio::{sync::mpsc::UnboundedSender, time::timeout};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many skipped events are reported one by one for each request.
 const MAX_EVENT_WARNINGS: u64 = 3;
+
+/// Where the events of one response come from.
+pub(super) trait EventSource {
+    /// The next one; `None` at the end.
+    async fn next(&mut self) -> Option<Result<StreamEvent, StreamFault>>;
+
+    /// Reads what is left, where the connection cannot be used again without.
+    async fn drain(&mut self);
+}
+
+impl<S> EventSource for EventStream<S>
+where
+    S: Stream<Item = reqwest::Result<Bytes>> + Unpin,
+{
+    async fn next(&mut self) -> Option<Result<StreamEvent, StreamFault>> {
+        Self::next(self).await
+    }
+
+    /// Reads the body to its end, without which an HTTP/1.1 connection cannot be used again.
+    async fn drain(&mut self) {
+        let rest = async { while let Some(Ok(_)) = Self::next(self).await {} };
+        // A server that keeps the body open costs a new connection, no more.
+        let _ = timeout(DRAIN_TIMEOUT, rest).await;
+    }
+}
 
 /// Follows the events of one response.
 pub(super) struct Follower<'a> {
@@ -22,21 +48,25 @@ pub(super) struct Follower<'a> {
     held: Vec<Item>,
     delivered: usize,
     malformed: u64,
+    /// The items that were reported, as they came.
+    pub(super) said: Vec<Box<RawValue>>,
+    /// The id of the response, once it is complete.
+    pub(super) response_id: Option<String>,
 }
 
 impl<'a> Follower<'a> {
     pub(super) fn new(client: &'a Client, progress: &'a UnboundedSender<Progress>) -> Self {
-        Self { client, progress, held: Vec::new(), delivered: 0, malformed: 0 }
+        Self { client, progress, held: Vec::new(), delivered: 0, malformed: 0, said: Vec::new(), response_id: None }
     }
 
     /// Reads to the end of the response. A failure after a delivered item that could pass by itself is a reply, [`End::Cut`].
-    pub(super) async fn follow<S>(&mut self, events: &mut EventStream<S>) -> Result<Reply, Failure>
-    where
-        S: Stream<Item = reqwest::Result<Bytes>> + Unpin,
-    {
+    pub(super) async fn follow(&mut self, events: &mut impl EventSource) -> Result<Reply, Failure> {
         let failure = loop {
             let event = match events.next().await {
-                Some(Ok(event)) => event,
+                Some(Ok(event)) => {
+                    self.client.spoke.set(true);
+                    event
+                }
                 Some(Err(fault)) => break self.unreadable(&fault),
                 None => {
                     break Failure::passing(ModelError::Interrupted { why: "the stream ended before the response was complete".into() });
@@ -48,18 +78,23 @@ impl<'a> Follower<'a> {
                 StreamEvent::ReasoningDelta(delta) => report(self.progress, Progress::ReasoningDelta(delta)),
                 StreamEvent::ItemDone(item) => self.keep(item),
                 StreamEvent::Malformed(why) => self.warn(&why),
-                StreamEvent::Completed { usage, .. } => {
+                StreamEvent::Completed { usage, response_id } => {
                     self.release();
-                    drain(events).await;
+                    self.response_id = response_id;
+                    events.drain().await;
                     return Ok(self.reply(usage, End::Completed));
                 }
                 StreamEvent::Incomplete { reason, usage } => {
-                    drain(events).await;
+                    events.drain().await;
                     return Ok(self.reply(usage, End::Incomplete { reason: self.client.shown(&reason) }));
                 }
-                StreamEvent::Failed { code, message } | StreamEvent::Error { code, message } => {
-                    drain(events).await;
-                    break self.client.failed(code, &message);
+                StreamEvent::Failed { code, message } => {
+                    events.drain().await;
+                    break self.client.failed(None, code, &message);
+                }
+                StreamEvent::Error { status, code, message } => {
+                    events.drain().await;
+                    break self.client.failed(status, code, &message);
                 }
             }
         };
@@ -81,6 +116,7 @@ impl<'a> Follower<'a> {
     fn release(&mut self) {
         self.delivered += self.held.len();
         for item in self.held.drain(..) {
+            self.said.push(item.raw.clone());
             report(self.progress, Progress::ItemDone(item));
         }
     }
@@ -112,14 +148,4 @@ impl<'a> Follower<'a> {
 // The receiver may be gone: cancelling is done by dropping the future, not by closing the channel.
 pub(super) fn report(progress: &UnboundedSender<Progress>, what: Progress) {
     let _ = progress.send(what);
-}
-
-/// Reads the body to its end, without which an HTTP/1.1 connection cannot be used again.
-async fn drain<S>(events: &mut EventStream<S>)
-where
-    S: Stream<Item = reqwest::Result<Bytes>> + Unpin,
-{
-    let rest = async { while let Some(Ok(_)) = events.next().await {} };
-    // A server that keeps the body open costs a new connection, no more.
-    let _ = timeout(DRAIN_TIMEOUT, rest).await;
 }

@@ -21,6 +21,7 @@ pub mod scripted;
 mod sse;
 mod text;
 mod transport;
+mod websocket;
 mod wire;
 
 pub use client::{Client, End, Progress, Reply};
@@ -34,4 +35,5 @@ pub use retry::Backoff;
 pub use sse::{EventStream, Limits, StreamFault};
 #[cfg(test)]
 pub(crate) use text::is_hidden;
-pub use wire::{Conversation, EncodedHead, Head, Style, Tool, clip};
+pub use websocket::Transport;
+pub use wire::{Conversation, EncodedHead, Head, Link, Style, Tool, clip};

@@ -7,6 +7,7 @@ mod cache;
 mod events;
 mod script;
 mod server;
+mod websocket;
 
 pub use script::{Chunking, Fault, Malformed, Pace, Script, ScriptItem, Turn, WhenExhausted};
 
@@ -26,8 +27,10 @@ use tokio::{net::TcpListener, sync::oneshot};
 pub struct RecordedRequest {
     /// The path that it was for.
     pub path: String,
-    /// The body's bytes.
+    /// The body's bytes, decompressed. Of a request over a WebSocket, what would have said the same over HTTP.
     pub body: Vec<u8>,
+    /// What was really sent over a WebSocket.
+    pub frame: Option<Vec<u8>>,
     /// Header names in lower case, and values; bytes that are not text are replaced.
     pub headers: Vec<(String, String)>,
     /// Which connection it came on, from 0.
@@ -92,6 +95,11 @@ impl ScriptedModel {
     /// How many connections were ever made.
     pub fn connections(&self) -> usize {
         self.state.connections()
+    }
+
+    /// How many warm-ups arrived over WebSockets.
+    pub fn warm_ups(&self) -> usize {
+        self.state.warm_ups()
     }
 
     /// How many connections are open now.

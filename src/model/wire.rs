@@ -7,6 +7,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 /// Closes the `input` array and the object.
 const TAIL: &[u8] = b"]}";
@@ -60,12 +61,18 @@ pub struct Style {
 pub struct EncodedHead {
     request: Bytes,
     compact: Bytes,
+    frame: Bytes,
 }
 
 impl EncodedHead {
     /// The bytes that every request of the session starts with.
     pub fn as_bytes(&self) -> &[u8] {
         &self.request
+    }
+
+    /// The fields of a request over a WebSocket, without the brace before them and up to the bracket that opens `input`.
+    pub(super) fn frame_fields(&self) -> &[u8] {
+        &self.frame
     }
 
     /// The bytes that a call of the endpoint's own compaction starts with, which has fewer fields.
@@ -85,7 +92,8 @@ struct CompactFields<'a> {
 #[derive(Serialize)]
 struct HeadFields<'a> {
     model: &'a str,
-    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<bool>,
     store: bool,
     include: [&'a str; 1],
     parallel_tool_calls: bool,
@@ -165,9 +173,9 @@ impl Head {
                 parameters: &tool.parameters,
             })
             .collect();
-        let fields = HeadFields {
+        let mut fields = HeadFields {
             model: &self.model,
-            stream: true,
+            stream: Some(true),
             store: false,
             include: ["reasoning.encrypted_content"],
             parallel_tool_calls: self.parallel_tool_calls,
@@ -179,8 +187,12 @@ impl Head {
             tools,
             instructions: &self.instructions,
         };
+        let request = before_input(&fields);
+        // A socket always streams, and does not know the field.
+        fields.stream = None;
+        let frame = before_input(&fields).slice(1..);
         let Self { model, prompt_cache_key, instructions, .. } = self;
-        EncodedHead { request: before_input(&fields), compact: before_input(&CompactFields { model, prompt_cache_key, instructions }) }
+        EncodedHead { request, compact: before_input(&CompactFields { model, prompt_cache_key, instructions }), frame }
     }
 }
 
@@ -199,6 +211,32 @@ pub struct Conversation {
     encoded: Vec<u8>,
     /// Where each item begins.
     starts: Vec<usize>,
+    /// A digest of all items up to and with each one.
+    links: Vec<Link>,
+}
+
+/// A digest of a conversation so far. Two conversations with the same link have the same items before it, byte for byte.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Link([u8; 16]);
+
+impl Link {
+    /// The link after one more item.
+    #[must_use]
+    pub fn then(self, item: &RawValue) -> Self {
+        self.after(&one_line(item).collect::<Vec<u8>>())
+    }
+
+    fn after(self, item: &[u8]) -> Self {
+        let digest = Sha256::new().chain_update(self.0).chain_update(item).finalize();
+        let mut link = [0; 16];
+        link.copy_from_slice(&digest[..16]);
+        Self(link)
+    }
+}
+
+/// An item without line feeds. Within its strings there can be none, so nothing but white space changes; and an item is one line wherever it is kept.
+fn one_line(item: &RawValue) -> impl Iterator<Item = u8> + '_ {
+    item.get().bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte })
 }
 
 #[derive(Serialize)]
@@ -252,8 +290,29 @@ impl Conversation {
     /// Appends an item exactly as the model sent it, but for line feeds between its parts, which become blanks.
     pub fn push_raw(&mut self, item: &RawValue) {
         self.separate();
-        // Within its strings there can be none, so nothing but white space changes; and an item is one line wherever it is kept.
-        self.encoded.extend(item.get().bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+        self.encoded.extend(one_line(item));
+        self.link_last();
+    }
+
+    /// The digest of the first `items` items.
+    pub fn link(&self, items: usize) -> Link {
+        items.checked_sub(1).and_then(|last| self.links.get(last)).copied().unwrap_or_default()
+    }
+
+    /// The digests of all beginnings, the shortest first.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// The items from a place on, with commas between them.
+    pub(super) fn bytes_from(&self, place: usize) -> &[u8] {
+        self.starts.get(place).and_then(|start| self.encoded.get(*start..)).unwrap_or_default()
+    }
+
+    fn link_last(&mut self) {
+        let Some(start) = self.starts.last() else { return };
+        let link = self.link(self.links.len()).after(&self.encoded[*start..]);
+        self.links.push(link);
     }
 
     /// The last item.
@@ -299,6 +358,7 @@ impl Conversation {
             // Without the comma before it.
             self.encoded.truncate(start.saturating_sub(1));
             self.starts.truncate(kept);
+            self.links.truncate(kept);
         }
     }
 
@@ -316,6 +376,7 @@ impl Conversation {
     pub fn push_output(&mut self, call_id: &str, output_text: &str) {
         self.separate();
         write_json(&mut self.encoded, &Output { r#type: "function_call_output", call_id, output: output_text });
+        self.link_last();
     }
 
     /// How many items there are.
@@ -352,6 +413,7 @@ impl Conversation {
         self.separate();
         let content = [InputText { r#type: "input_text", text }];
         write_json(&mut self.encoded, &Message { r#type: "message", role, content });
+        self.link_last();
     }
 
     fn separate(&mut self) {

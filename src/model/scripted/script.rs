@@ -11,12 +11,21 @@ pub struct Script {
     pub turns: VecDeque<Turn>,
     /// What is answered when no turn is left.
     pub when_exhausted: WhenExhausted,
+    /// Whether a WebSocket is offered.
+    pub websocket: bool,
 }
 
 impl Script {
     /// A script that answers with a short message when it is used up.
     pub fn new(turns: impl IntoIterator<Item = Turn>) -> Self {
-        Self { turns: turns.into_iter().collect(), when_exhausted: WhenExhausted::Message }
+        Self { turns: turns.into_iter().collect(), when_exhausted: WhenExhausted::Message, websocket: false }
+    }
+
+    /// The same over a WebSocket, if it is asked for one.
+    #[must_use]
+    pub fn over_websocket(mut self) -> Self {
+        self.websocket = true;
+        self
     }
 }
 

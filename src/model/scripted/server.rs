@@ -5,6 +5,7 @@ use super::{
     cache::PromptCache,
     events::Writer,
     script::{Chunking, Fault, Malformed, Pace, Script, ScriptItem, Turn, WhenExhausted},
+    websocket,
 };
 use bytes::Bytes;
 use futures_util::stream;
@@ -12,7 +13,9 @@ use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxB
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Frame, Incoming},
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{
+        CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+    },
     server::conn::http1,
     service::service_fn,
 };
@@ -32,6 +35,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
 };
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Largest request that is taken, in bytes.
 const MAX_REQUEST: usize = 512 << 20;
@@ -44,7 +48,9 @@ pub(super) struct State {
     inner: Mutex<Inner>,
     connections: AtomicUsize,
     open: AtomicUsize,
+    warm_ups: AtomicUsize,
     can_reset: bool,
+    websocket: bool,
 }
 
 #[derive(Debug)]
@@ -57,8 +63,16 @@ struct Inner {
 impl State {
     pub(super) fn new(script: Script) -> Self {
         let can_reset = script.turns.iter().any(|turn| matches!(turn.fault, Some(Fault::ResetAfter { .. })));
+        let websocket = script.websocket;
         let inner = Inner { script, cache: PromptCache::default(), requests: Vec::new() };
-        Self { inner: Mutex::new(inner), connections: AtomicUsize::new(0), open: AtomicUsize::new(0), can_reset }
+        Self {
+            inner: Mutex::new(inner),
+            connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            warm_ups: AtomicUsize::new(0),
+            can_reset,
+            websocket,
+        }
     }
 
     pub(super) fn requests(&self) -> Vec<RecordedRequest> {
@@ -67,6 +81,14 @@ impl State {
 
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn warmed(&self) {
+        self.warm_ups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn warm_ups(&self) -> usize {
+        self.warm_ups.load(Ordering::Relaxed)
     }
 
     pub(super) fn open_connections(&self) -> usize {
@@ -78,7 +100,7 @@ impl State {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn record(&self, request: RecordedRequest) -> (usize, Option<Turn>, RecordedRequest) {
+    pub(super) fn record(&self, request: RecordedRequest) -> (usize, Option<Turn>, RecordedRequest) {
         let mut inner = self.lock();
         let usage = inner.cache.look_up(&request.body);
         let request = RecordedRequest { usage, ..request };
@@ -120,10 +142,10 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
     let service = service_fn(|request| {
         let state = Arc::clone(&state);
         let spare = spare.clone();
-        async move { Ok::<_, Infallible>(answer(request, &state, number, spare).await) }
+        async move { Ok::<_, Infallible>(answer(request, state, number, spare).await) }
     });
     // Errors here are connections that the client or a scripted fault broke.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
 
 type Spare = Option<Arc<TcpStream>>;
@@ -138,9 +160,12 @@ fn with_spare(stream: TcpStream, can_reset: bool) -> io::Result<(TcpStream, Spar
     Ok((TcpStream::from_std(stream)?, Some(Arc::new(spare))))
 }
 
-async fn answer(request: Request<Incoming>, state: &State, connection: usize, spare: Spare) -> Response<Body> {
+async fn answer(mut request: Request<Incoming>, state: Arc<State>, connection: usize, spare: Spare) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let compact = path.ends_with("/responses/compact");
+    if request.method() == Method::GET && path.ends_with("/responses") {
+        return upgrade(&mut request, state, connection);
+    }
     if request.method() != Method::POST || !(compact || path.ends_with("/responses")) {
         return plain(StatusCode::NOT_FOUND, r#"{"error":{"message":"only POST …/responses is here","code":"not_found"}}"#);
     }
@@ -148,11 +173,13 @@ async fn answer(request: Request<Incoming>, state: &State, connection: usize, sp
     let Ok(body) = Limited::new(body, MAX_REQUEST).collect().await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, r#"{"error":{"message":"the request could not be read"}}"#);
     };
-    let headers = parts.headers.iter();
-    let headers = headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect();
-    let body = body.to_bytes().to_vec();
+    let mut body = body.to_bytes().to_vec();
+    if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding == "zstd") {
+        body = zstd::stream::decode_all(body.as_slice()).unwrap_or_default();
+    }
+    let headers = texts(&parts.headers);
     let (number, turn, request) =
-        state.record(RecordedRequest { path, body, headers, connection, at: Instant::now(), usage: super::Usage::default() });
+        state.record(RecordedRequest { path, body, frame: None, headers, connection, at: Instant::now(), usage: super::Usage::default() });
     let Some(turn) = turn else {
         return plain(StatusCode::INTERNAL_SERVER_ERROR, r#"{"error":{"message":"the script is used up","code":"server_error"}}"#);
     };
@@ -170,24 +197,62 @@ async fn answer(request: Request<Incoming>, state: &State, connection: usize, sp
     stream_response(steps(writer.finish(), fault.as_ref(), pace, chunking), spare)
 }
 
-fn write_events(writer: &mut Writer, items: &[ScriptItem], fault: Option<&Fault>, usage: Option<super::Usage>) {
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
+}
+
+/// Goes over to a WebSocket, if the script offers one.
+fn upgrade(request: &mut Request<Incoming>, state: Arc<State>, connection: usize) -> Response<Body> {
+    let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| state.websocket) else {
+        return plain(StatusCode::UPGRADE_REQUIRED, r#"{"error":{"message":"there is no WebSocket here","code":"not_found"}}"#);
+    };
+    let accept = derive_accept_key(key.as_bytes());
+    let headers = texts(request.headers());
+    let upgraded = hyper::upgrade::on(request);
+    drop(tokio::spawn(async move {
+        if let Ok(upgraded) = upgraded.await {
+            websocket::serve(upgraded, &state, connection, headers).await;
+        }
+    }));
+    let mut response = Response::new(Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+/// Writes the events of a response, and gives the finished items.
+pub(super) fn write_events(
+    writer: &mut Writer,
+    items: &[ScriptItem],
+    fault: Option<&Fault>,
+    usage: Option<super::Usage>,
+) -> Vec<serde_json::Value> {
     match fault {
         Some(Fault::FailedEvent { code, message, after_items }) => {
-            if *after_items {
-                writer.items(items);
-            }
+            let done = if *after_items { writer.items(items) } else { Vec::new() };
             writer.failed(code, message);
+            done
         }
-        Some(Fault::ErrorEvent { code, message }) => writer.push(json!({"type": "error", "code": code, "message": message})),
-        Some(Fault::Malformed(Malformed::Garbage(_) | Malformed::HugeEvent(_))) => {}
-        Some(Fault::Malformed(Malformed::NoCompleted)) => drop(writer.items(items)),
+        Some(Fault::ErrorEvent { code, message }) => {
+            writer.push(json!({"type": "error", "code": code, "message": message}));
+            Vec::new()
+        }
+        Some(Fault::Malformed(Malformed::Garbage(_) | Malformed::HugeEvent(_))) => Vec::new(),
+        Some(Fault::Malformed(Malformed::NoCompleted)) => writer.items(items),
         Some(Fault::Incomplete { reason }) => {
             let done = writer.items(items);
             writer.incomplete(&done, reason);
+            done
         }
         _ => {
             let done = writer.items(items);
             writer.completed(&done, usage);
+            done
         }
     }
 }
@@ -307,7 +372,7 @@ fn plain(status: StatusCode, body: &str) -> Response<Body> {
     response
 }
 
-fn model_of(body: &[u8]) -> String {
+pub(super) fn model_of(body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Named {
         model: String,
