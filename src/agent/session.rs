@@ -119,6 +119,11 @@ impl Session {
         }
     }
 
+    /// Sends what is known before anything was asked, where the endpoint has a use for that. No harm if it fails; it takes no longer than a connection.
+    pub async fn warm(&self) {
+        self.client.warm(&self.head, self.history.conversation()).await;
+    }
+
     /// How it presents itself.
     pub fn started(&self) -> Event {
         Event::SessionStarted {

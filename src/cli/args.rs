@@ -11,7 +11,7 @@ use super::{
     exit::TABLE,
 };
 use crate::{
-    model::{CompactionMethod, Prices, Style},
+    model::{CompactionMethod, Prices, Style, Transport},
     policy::Ask,
 };
 
@@ -95,6 +95,29 @@ struct ProviderArguments {
     /// How much it says: low, medium, high, or another word that the endpoint knows [default: the endpoint's own].
     #[arg(long, value_name = "LEVEL", value_parser = a_word)]
     verbosity: Option<String>,
+    /// How requests are sent [default: over a WebSocket where the endpoint is known to offer one, else over HTTP].
+    #[arg(long, value_name = "HOW")]
+    transport: Option<TransportArgument>,
+    /// Compress requests over HTTP (zstd); an endpoint that does not take that is sent them plain.
+    #[arg(long)]
+    compress: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TransportArgument {
+    /// Over HTTP, the whole conversation each time.
+    Http,
+    /// Over a WebSocket, only what is new; over HTTP if none is offered.
+    Websocket,
+}
+
+impl From<TransportArgument> for Transport {
+    fn from(argument: TransportArgument) -> Self {
+        match argument {
+            TransportArgument::Http => Self::Http,
+            TransportArgument::Websocket => Self::WebSocket,
+        }
+    }
 }
 
 fn a_word(text: &str) -> Result<String, String> {
@@ -149,9 +172,19 @@ impl From<ContextArguments> for Context {
 
 impl From<ProviderArguments> for Provider {
     fn from(arguments: ProviderArguments) -> Self {
-        let ProviderArguments { provider_url: url, model, key_env: key_variable, context, reasoning_effort, verbosity } = arguments;
+        let ProviderArguments {
+            provider_url: url,
+            model,
+            key_env: key_variable,
+            context,
+            reasoning_effort,
+            verbosity,
+            transport,
+            compress,
+        } = arguments;
+        let transport = transport.map(Into::into);
         let style = Style { reasoning_effort, verbosity, output_schema: None };
-        Self { url, model, key_variable, context: context.into(), style }
+        Self { url, model, key_variable, context: context.into(), style, transport, compress }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The model's endpoint, with the key from the variable that is named for it.
 
 use super::{exec::ExecError, resolve::Folders};
-use crate::model::{CompactionMethod, Endpoint, Prices, Secret, Style};
+use crate::model::{CompactionMethod, Endpoint, Prices, Secret, Style, Transport};
 
 /// Which endpoint, model and key are meant.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub(super) struct Provider {
     pub(super) key_variable: String,
     pub(super) context: Context,
     pub(super) style: Style,
+    pub(super) transport: Option<Transport>,
+    pub(super) compress: bool,
 }
 
 /// What is said of the model's window and of tokens; what is not said is as the endpoint's own settings have it.
@@ -36,12 +38,17 @@ impl Context {
 impl Provider {
     /// The arguments that say the same.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let Self { url, model, key_variable, context, style } = self;
+        let Self { url, model, key_variable, context, style, transport, compress } = self;
         let Context { window, compact_at, compaction, prices } = context;
         let how = compaction.map(|how| match how {
             CompactionMethod::Summary => "summary",
             CompactionMethod::Call => "call",
             CompactionMethod::Trigger => "trigger",
+        });
+        let transport = transport.and_then(|transport| match transport {
+            Transport::Auto => None,
+            Transport::Http => Some("http"),
+            Transport::WebSocket => Some("websocket"),
         });
         let all = [
             ("--provider-url", Some(url.clone())),
@@ -52,9 +59,13 @@ impl Provider {
             ("--compaction", how.map(str::to_owned)),
             ("--reasoning-effort", style.reasoning_effort.clone()),
             ("--verbosity", style.verbosity.clone()),
+            ("--transport", transport.map(str::to_owned)),
             ("--prices", prices.map(|prices| prices.to_string())),
         ];
-        all.into_iter().filter_map(|(name, value)| value.map(|value| [name.to_owned(), value])).flatten().collect()
+        let mut words: Vec<String> =
+            all.into_iter().filter_map(|(name, value)| value.map(|value| [name.to_owned(), value])).flatten().collect();
+        words.extend(compress.then(|| "--compress".to_owned()));
+        words
     }
 
     /// The endpoint, and the key by itself, to be kept out of everything else.
@@ -63,6 +74,8 @@ impl Provider {
         endpoint.key_variable.clone_from(&self.key_variable);
         self.context.apply(&mut endpoint);
         endpoint.style.clone_from(&self.style);
+        endpoint.transport = self.transport.unwrap_or(endpoint.transport);
+        endpoint.compress |= self.compress;
         let key = folders.environment.get(&self.key_variable).map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
         match &key {
             Some(key) => endpoint = endpoint.with_key(Secret::new(key)),

@@ -103,6 +103,8 @@ impl Talk {
         // For all of the session: what is typed between two prompts arrives at the next one as it was typed.
         let _quiet = Quiet::begin().map_err(shown)?;
         self.greet().map_err(shown)?;
+        // Before the prompt is known, and while the person may be typing it already.
+        self.session.warm().await;
         let ended = loop {
             match self.step().await {
                 Ok(Next::Goes) => {}
