@@ -239,7 +239,9 @@ impl Client {
         if is_compressed && matches!(response.status().as_u16(), 400 | 415) {
             // It may be the encoding that it does not take, or the request: without the one it will tell.
             self.compresses.set(false);
-            return Box::pin(self.attempt(body, progress)).await;
+            let plain = Box::pin(self.attempt(body, progress)).await;
+            self.compresses.set(plain.as_ref().is_err_and(|failure| !failure.transient));
+            return plain;
         }
         if response.status() != 200 {
             return Err(self.refused(response).await);

@@ -1,9 +1,12 @@
 //! The events of a streamed response, each read into a typed shape without building a tree of it.
 
-use super::item::{Item, Usage, UsageShape};
+use super::{
+    item::{Item, Usage, UsageShape},
+    retry,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 /// What one server-sent event means.
 #[derive(Debug, Clone)]
@@ -45,6 +48,8 @@ pub enum StreamEvent {
         code: Option<String>,
         /// The server's sentence, as it came.
         message: String,
+        /// The wait that it asks for, in a header that it would have had.
+        asked: Option<Duration>,
     },
     /// An event that means nothing to portcullis.
     Ignored,
@@ -59,6 +64,7 @@ struct Tag<'a> {
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     status: Option<serde_json::Value>,
+    headers: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -140,7 +146,7 @@ impl StreamEvent {
         let tag: Tag<'_> = serde_json::from_str(data)?;
         let Some(type_name) = tag.type_name else {
             return match tag.error {
-                Some(error) => Ok(Self::from_error(None, serde_json::from_str(error.get())?)),
+                Some(error) => Ok(Self::from_error(None, serde_json::from_str(error.get())?, None)),
                 None => Ok(Self::Malformed("the event has no type".to_owned())),
             };
         };
@@ -177,14 +183,20 @@ impl StreamEvent {
                     Some(error) => serde_json::from_str(error.get())?,
                     None => serde_json::from_str(data)?,
                 };
-                Self::from_error(status, fault)
+                let headers = tag.headers.unwrap_or_default();
+                let header = |name: &str| {
+                    let found = headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?.1;
+                    found.as_str().map_or_else(|| found.as_u64().map(|number| number.to_string()), |text| Some(text.to_owned()))
+                };
+                let asked = retry::asked_in_headers(header("retry-after-ms").as_deref(), header("retry-after").as_deref());
+                Self::from_error(status, fault, asked)
             }
             _ => Self::Ignored,
         })
     }
 
-    fn from_error(status: Option<u16>, fault: Fault) -> Self {
-        Self::Error { status, code: fault.code(), message: fault.message() }
+    fn from_error(status: Option<u16>, fault: Fault, asked: Option<Duration>) -> Self {
+        Self::Error { status, code: fault.code(), message: fault.message(), asked }
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) struct Follower<'a> {
     // Reasoning that waits for the item it led to.
     held: Vec<Item>,
     delivered: usize,
-    malformed: u64,
+    /// Events that could not be read.
+    pub(super) malformed: u64,
     /// The items that were reported, as they came.
     pub(super) said: Vec<Box<RawValue>>,
     /// The id of the response, once it is complete.
@@ -92,9 +93,10 @@ impl<'a> Follower<'a> {
                     events.drain().await;
                     break self.client.failed(None, code, &message);
                 }
-                StreamEvent::Error { status, code, message } => {
+                StreamEvent::Error { status, code, message, asked } => {
                     events.drain().await;
-                    break self.client.failed(status, code, &message);
+                    let failure = self.client.failed(status, code, &message);
+                    break Failure { asked: asked.or(failure.asked), ..failure };
                 }
             }
         };

@@ -35,6 +35,9 @@ use super::{
 /// Says which form of the mode is meant.
 const BETA: (&str, &str) = ("openai-beta", "responses_websockets=2026-02-06");
 
+/// Pings without an event between them; an endpoint that lets its model think for an hour sends fewer.
+const MOST_PINGS: usize = 10_000;
+
 /// How requests are sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Transport {
@@ -146,7 +149,9 @@ impl Client {
             let (previous, from) = socket.builds_on(conversation);
             let frame = frame(head, previous, conversation.bytes_from(from), true);
             let sent = frame.len();
-            if socket.send(frame).await.is_err() {
+            // One that takes nothing more is as good as closed.
+            let patience = self.endpoint().response_timeout;
+            if !matches!(timeout(patience, socket.send(frame)).await, Ok(Ok(()))) {
                 if reused {
                     continue;
                 }
@@ -160,7 +165,9 @@ impl Client {
             return match followed {
                 Ok(reply) => {
                     if reply.end == End::Completed {
-                        socket.has = follower.response_id.take().map(|response| {
+                        // The endpoint may have said something that could not be read and is in no conversation.
+                        let readable = follower.malformed == 0;
+                        socket.has = follower.response_id.take().filter(|_| readable).map(|response| {
                             let link = follower.said.iter().fold(conversation.link(conversation.len()), |link, item| link.then(item));
                             Has { response, items: conversation.len() + follower.said.len(), link }
                         });
@@ -196,6 +203,10 @@ impl Client {
             .headers()
             .get(SEC_WEBSOCKET_ACCEPT)
             .is_some_and(|accept| accept.as_bytes() == derive_accept_key(key.as_bytes()).as_bytes());
+        // Not now is not never.
+        if matches!(response.status().as_u16(), 408 | 429 | 500..) {
+            return Err(NoSocket::Unreachable);
+        }
         if response.status() != StatusCode::SWITCHING_PROTOCOLS || !accepted {
             return Err(NoSocket::NotOffered);
         }
@@ -269,7 +280,7 @@ struct SocketEvents<'a> {
 
 impl EventSource for SocketEvents<'_> {
     async fn next(&mut self) -> Option<Result<StreamEvent, StreamFault>> {
-        loop {
+        for _ in 0..MOST_PINGS {
             let message = match timeout(self.limits.idle, self.stream.next()).await {
                 Err(_) => return Some(Err(StreamFault::Idle { after: self.limits.idle })),
                 Ok(None) => return None,
@@ -291,6 +302,7 @@ impl EventSource for SocketEvents<'_> {
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
+        Some(Err(StreamFault::Unreadable { why: format!("{MOST_PINGS} pings and no event") }))
     }
 
     /// The next response comes on the same connection; there is nothing to read between them.

@@ -106,6 +106,21 @@ async fn a_conversation_that_is_not_what_the_endpoint_has_is_sent_whole() {
 }
 
 #[tokio::test]
+async fn after_an_event_that_could_not_be_read_everything_is_sent() {
+    let odd = Turn::message("one").with_fault(Fault::Malformed(Malformed::BadJson));
+    let model = offered([odd, Turn::message("two")]);
+    let client = client(&model);
+    let mut conversation = hello();
+    let outcome = send(&client, &conversation).await;
+    outcome.says("one");
+    assert_eq!(outcome.warnings(), 1);
+    take(&mut conversation, &outcome);
+    conversation.push_user("go on");
+    send(&client, &conversation).await.says("two");
+    assert!(!String::from_utf8_lossy(model.requests()[1].frame.as_ref().unwrap()).contains("previous_response_id"));
+}
+
+#[tokio::test]
 async fn a_break_a_forgotten_response_and_an_interruption_cost_a_new_connection_and_nothing_else() {
     let model = offered([
         Turn::items([ScriptItem::call("shell", CALL), ScriptItem::message("later")]).with_fault(Fault::CutAfter { events: 8 }),
@@ -173,6 +188,13 @@ async fn failures_are_the_same_as_over_http() {
     let outcome = send(&client(&model), &hello()).await;
     outcome.says("fine");
     assert_eq!(outcome.retries().len(), 1);
+    let header = vec![("Retry-After".to_owned(), "0.3".to_owned())];
+    let slow =
+        Fault::Status { status: 429, headers: header, body: r#"{"error":{"code":"rate_limit_exceeded","message":"slow"}}"#.to_owned() };
+    let model = offered([Turn::message("").with_fault(slow), Turn::message("fine")]);
+    let outcome = send(&client(&model), &hello()).await;
+    outcome.says("fine");
+    assert_eq!(outcome.retries()[0].0, Duration::from_millis(300));
     let model = offered([Turn::message("").with_fault(Fault::status(400, "context_length_exceeded", "too long"))]);
     assert!(matches!(send(&client(&model), &hello()).await.result, Err(ModelError::ContextLength { .. })));
     let model = offered([Turn::message("").with_fault(Fault::status(401, "invalid_api_key", "no"))]);

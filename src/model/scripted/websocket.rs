@@ -103,6 +103,12 @@ pub(super) async fn serve(upgraded: Upgraded, state: &State, connection: usize, 
                 sleep(*length).await;
             }
             sleep(pace.drip).await;
+            if place == 1
+                && matches!(&fault, Some(Fault::Malformed(Malformed::BadJson)))
+                && stream.send(Message::text("{\"type\":\"response.output_item.done\",\"item\":{")).await.is_err()
+            {
+                return;
+            }
             if stream.send(Message::text(event)).await.is_err() {
                 return;
             }
