@@ -6,8 +6,8 @@
 mod websocket;
 
 use portcullis::model::{
-    Backoff, Client, Conversation, EncodedHead, End, Endpoint, Head, Item, ItemKind, ModelError, Progress, Reply, Secret, Style, Tool,
-    Usage,
+    Backoff, Client, Conversation, EncodedHead, End, Endpoint, Features, Head, Item, ItemKind, ModelError, Progress, Reply, Secret, Style,
+    Tool, Usage,
     scripted::{Chunking, Fault, Malformed, Pace, Script, ScriptItem, ScriptedModel, Turn, WhenExhausted},
 };
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ fn head() -> EncodedHead {
         prompt_cache_key: "session-1".into(),
         parallel_tool_calls: true,
         style: Style { reasoning_effort: Some("low".into()), ..Style::default() },
+        features: Features::default(),
         max_output_tokens: None,
     };
     head.encode()

@@ -8,7 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    model::{Conversation, Head, Style, Tool},
+    model::{Conversation, Endpoint, Head, Tool},
     policy::{self, Policy},
     tools::definitions,
 };
@@ -84,8 +84,11 @@ impl Prefix {
     }
 
     /// The items that a conversation begins with, by name and in order.
-    pub fn item_names(&self) -> Vec<String> {
+    pub fn item_names(&self, endpoint: &Endpoint) -> Vec<String> {
         let mut names = vec!["sandbox text"];
+        if !endpoint.features.instructions_field {
+            names.insert(0, "base instructions");
+        }
         if self.instruction_files.is_some() {
             names.push("AGENTS.md");
         }
@@ -110,17 +113,22 @@ impl Prefix {
     }
 
     /// The request's head, and a conversation that begins with the rest of the prefix.
-    pub fn begin(&self, model: &str, style: &Style, session: &str) -> (Head, Conversation) {
+    pub fn begin(&self, endpoint: &Endpoint, session: &str) -> (Head, Conversation) {
+        let in_field = endpoint.features.instructions_field;
         let head = Head {
-            model: model.to_owned(),
-            instructions: INSTRUCTIONS.to_owned(),
+            model: endpoint.model.clone(),
+            instructions: if in_field { INSTRUCTIONS.to_owned() } else { String::new() },
             tools: self.tools.clone(),
             prompt_cache_key: session.to_owned(),
             parallel_tool_calls: true,
-            style: style.clone(),
+            style: endpoint.style.clone(),
+            features: endpoint.features.clone(),
             max_output_tokens: None,
         };
         let mut conversation = Conversation::new();
+        if !in_field {
+            conversation.push_developer(INSTRUCTIONS);
+        }
         conversation.push_developer(&self.sandbox);
         if let Some(text) = &self.instruction_files {
             conversation.push_user(text);

@@ -194,10 +194,10 @@ impl Session {
 type Begun = (EncodedHead, History, CacheWatch);
 
 fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begun, SessionError> {
-    let Endpoint { model, style, .. } = client.endpoint();
-    let (head, conversation) = prefix.begin(model, style, id);
+    let model = &client.endpoint().model;
+    let (head, conversation) = prefix.begin(client.endpoint(), id);
     let encoded = head.encode();
-    let cache = watch(&head, &encoded, prefix);
+    let cache = watch(&head, &encoded, prefix.item_names(client.endpoint()));
     let mut header = Header::new(id, &gate.session().workspace, gate.cwd(), model, gate.policy().fingerprint(), conversation.len());
     header.head = cache.head().to_vec();
     let rollout = Rollout::create(&gate.session().state, &header)?;
@@ -208,7 +208,7 @@ fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begu
 fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begun, SessionError> {
     let Reopened { header, items, rollout } = kept;
     gate.log().append(Record::Resumed { session: header.session.clone() })?;
-    let (head, _) = prefix.begin(&client.endpoint().model, &client.endpoint().style, &header.cache_key);
+    let (head, _) = prefix.begin(client.endpoint(), &header.cache_key);
     let mut history = History::resume(items, header.prefix, rollout)?;
     if header.fingerprint != gate.policy().fingerprint() {
         history.developer(&format!("From here on another policy is in force, in place of the one before:\n\n{}", render(gate.policy())))?;
@@ -220,13 +220,13 @@ fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Resul
         history.developer(&format!("From here on the working directory is {}.", gate.cwd().display()))?;
     }
     let encoded = head.encode();
-    let cache = watch(&head, &encoded, prefix).after(&header.head);
+    let cache = watch(&head, &encoded, prefix.item_names(client.endpoint())).after(&header.head);
     Ok((encoded, history, cache))
 }
 
-fn watch(head: &Head, encoded: &EncodedHead, prefix: &Prefix) -> CacheWatch {
+fn watch(head: &Head, encoded: &EncodedHead, names: Vec<String>) -> CacheWatch {
     let parts = head.parts().into_iter().map(|(name, text)| HeadSegment::new(name, text.as_bytes()));
-    CacheWatch::new(parts.collect(), encoded.as_bytes().len(), prefix.item_names())
+    CacheWatch::new(parts.collect(), encoded.as_bytes().len(), names)
 }
 
 /// The prefix for a gate's policy and place, with the instruction files read in a sandbox.

@@ -187,8 +187,13 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     let (sender, mut progress) = mpsc::unbounded_channel();
     let reply = session.client.respond(&session.head, &conversation, &sender);
     tokio::pin!(reply);
-    let mut told = Some(session.requests);
-    let (mut items, mut answer, mut replied) = (Vec::new(), String::new(), None);
+    let mut intake = Intake {
+        unsent: Some(session.requests),
+        sends_reasoning: session.client.endpoint().features.encrypted_reasoning,
+        items: Vec::new(),
+        answer: String::new(),
+    };
+    let mut replied = None;
     let mut calls = Calls::new(&session.gate, &mut session.ledger, &mut session.repeats);
     let history = &mut session.history;
     while !calls.stopped && (replied.is_none() || !calls.idle()) {
@@ -196,11 +201,11 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
             // Finished items before anything else, so that they are seen in order and none is left when the reply is.
             biased;
             () = interrupt.fired() => calls.stopped = true,
-            Some(what) = progress.recv() => take(what, &mut told, history, &mut items, &mut calls, &mut answer, observer)?,
+            Some(what) = progress.recv() => take(what, &mut intake, history, &mut calls, observer)?,
             Some((place, outcome)) = calls.running.next(), if !calls.running.is_empty() => calls.finish(place, outcome, observer)?,
             result = &mut reply, if replied.is_none() => {
                 while let Ok(what) = progress.try_recv() {
-                    take(what, &mut told, history, &mut items, &mut calls, &mut answer, observer)?;
+                    take(what, &mut intake, history, &mut calls, observer)?;
                 }
                 replied = Some(result);
             }
@@ -215,7 +220,7 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     let outputs = calls.outputs();
     let whole = matches!(&replied, Some(Ok(reply)) if !matches!(reply.end, End::Cut { .. }));
     if !whole {
-        history.forget_reasoning(&items)?;
+        history.forget_reasoning(&intake.items)?;
     }
     let written = history.conversation().body_len(&session.head);
     for (call, output) in &outputs {
@@ -234,21 +239,29 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     if let Some((tool, times)) = repeated {
         return Err(TurnError::Repeats { tool, times });
     }
-    Ok(Response { answer, calls: !outputs.is_empty(), usage: reply.usage, end: reply.end })
+    Ok(Response { answer: intake.answer, calls: !outputs.is_empty(), usage: reply.usage, end: reply.end })
+}
+
+/// What was taken of a response so far.
+struct Intake {
+    /// The number of the request, until it is said that it was sent.
+    unsent: Option<u64>,
+    /// Whether the endpoint takes its reasoning back.
+    sends_reasoning: bool,
+    items: Vec<Item>,
+    answer: String,
 }
 
 fn take(
     what: Progress,
-    told: &mut Option<u64>,
+    intake: &mut Intake,
     history: &mut History,
-    items: &mut Vec<Item>,
     calls: &mut Calls<'_>,
-    answer: &mut String,
     observer: &mut dyn Observer,
 ) -> Result<(), TurnError> {
     let event = match what {
         // Once a request, however often it is tried.
-        Progress::Sent(bytes) => match told.take() {
+        Progress::Sent(bytes) => match intake.unsent.take() {
             Some(number) => Event::RequestSent { number, bytes },
             None => return Ok(()),
         },
@@ -259,11 +272,11 @@ fn take(
         Progress::ItemDone(item) => {
             let event = match &item.kind {
                 ItemKind::Message { text, refusal } => {
-                    answer.clone_from(text);
+                    intake.answer.clone_from(text);
                     if let Some(refusal) = refusal {
-                        answer.push_str(refusal);
+                        intake.answer.push_str(refusal);
                     }
-                    Some(Event::Message { text: answer.clone() })
+                    Some(Event::Message { text: intake.answer.clone() })
                 }
                 ItemKind::Reasoning { summary } if !summary.is_empty() => Some(Event::Reasoning { text: summary.clone() }),
                 ItemKind::FunctionCall { call_id, name, arguments } => {
@@ -275,8 +288,11 @@ fn take(
                     Some(Event::Warning { text: format!("an item of unknown type {type_name} was passed on as it is") })
                 }
             };
-            history.item(&item)?;
-            items.push(item);
+            // An endpoint that gives no encrypted reasoning refuses what it gives when that comes back.
+            if intake.sends_reasoning || !matches!(item.kind, ItemKind::Reasoning { .. }) {
+                history.item(&item)?;
+                intake.items.push(item);
+            }
             if let Some(event) = event {
                 observe(observer, event)?;
             }

@@ -78,15 +78,18 @@ Examples:
 
 #[derive(Debug, Args)]
 struct ProviderArguments {
+    /// The endpoint by name, as `portcullis providers list` shows them [default: what providers.toml says, else openai].
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
     /// The base URL of an endpoint that speaks the Responses API.
-    #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
-    provider_url: String,
-    /// The model's name.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_MODEL)]
-    model: String,
-    /// The environment variable that holds the key. The key itself is never an argument.
-    #[arg(long, value_name = "VARIABLE", default_value = DEFAULT_KEY_VARIABLE)]
-    key_env: String,
+    #[arg(long, value_name = "URL")]
+    provider_url: Option<String>,
+    /// The model's name [default: the provider's].
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// The environment variable that holds the key [default: the provider's]. The key itself is never an argument.
+    #[arg(long, value_name = "VARIABLE")]
+    key_env: Option<String>,
     #[command(flatten)]
     context: ContextArguments,
     /// How much the model thinks: minimal, low, medium, high, or another word that the endpoint knows [default: the endpoint's own].
@@ -172,19 +175,11 @@ impl From<ContextArguments> for Context {
 
 impl From<ProviderArguments> for Provider {
     fn from(arguments: ProviderArguments) -> Self {
-        let ProviderArguments {
-            provider_url: url,
-            model,
-            key_env: key_variable,
-            context,
-            reasoning_effort,
-            verbosity,
-            transport,
-            compress,
-        } = arguments;
+        let ProviderArguments { provider, provider_url, model, key_env, context, reasoning_effort, verbosity, transport, compress } =
+            arguments;
         let transport = transport.map(Into::into);
         let style = Style { reasoning_effort, verbosity, output_schema: None };
-        Self { url, model, key_variable, context: context.into(), style, transport, compress }
+        Self { name: provider, url: provider_url, model, key_variable: key_env, context: context.into(), style, transport, compress }
     }
 }
 
@@ -256,13 +251,6 @@ pub(super) enum PromptCommand {
     /// Print the SHA-256 of the parts that are the same in every run.
     Hash(Common),
 }
-
-/// Where the model is reached unless said otherwise.
-const DEFAULT_URL: &str = "https://api.openai.com/v1";
-/// The model unless said otherwise.
-const DEFAULT_MODEL: &str = "gpt-5.5";
-/// Where the key is unless said otherwise.
-const DEFAULT_KEY_VARIABLE: &str = "OPENAI_API_KEY";
 
 #[derive(Debug, Args)]
 pub(super) struct ExecArguments {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    endpoint::Provider,
+    endpoint::{Provider, ProviderError},
     exit::Exit,
     report,
     resolve::{self, Folders, Resolved},
@@ -74,6 +74,9 @@ pub(super) enum ExecError {
         /// The endpoint.
         url: String,
     },
+    /// The endpoint that is meant cannot be told.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// The schema cannot be read, or is none.
     #[error("the schema {path} for the answer cannot be used: {why}", path = path.display())]
     Schema {
@@ -128,6 +131,7 @@ impl ExecError {
             | Self::Prompt(_)
             | Self::NoKey { .. }
             | Self::Schema { .. }
+            | Self::Provider(_)
             | Self::Approver(_)
             | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => Exit::Usage,
             Self::Resolve(error) => error.exit(),
@@ -155,7 +159,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     let approver = match &task.approver {
         Some(command) => {
             let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-            let variable = &task.provider.key_variable;
+            let variable = &endpoint.key_variable;
             Some(Approver::new(command, &folders.environment, variable, key.as_deref(), task.approver_timeout, &here)?)
         }
         None => None,

@@ -77,6 +77,8 @@ pub struct Folders {
     pub state: PathBuf,
     /// The person's own policy, if it exists.
     pub user_policy: PathBuf,
+    /// The person's own file about endpoints.
+    pub providers: PathBuf,
     /// The environment at the start.
     pub environment: BTreeMap<String, String>,
 }
@@ -105,7 +107,7 @@ impl Folders {
                 absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("portcullis"),
             ),
         };
-        Self { home, state, user_policy: config.join("policy.toml"), environment }
+        Self { home, state, user_policy: config.join("policy.toml"), providers: config.join("providers.toml"), environment }
     }
 }
 

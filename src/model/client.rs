@@ -136,11 +136,18 @@ impl Client {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(key) = &endpoint.key {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.reveal())).map_err(|_| ModelError::BadEndpoint {
-                why: format!("the key in {} contains characters that cannot be sent", endpoint.key_variable),
-            })?;
+            let bad = |what: &str| ModelError::BadEndpoint { why: what.to_owned() };
+            let (name, text) = match &endpoint.key_header {
+                None => (AUTHORIZATION, format!("Bearer {}", key.reveal())),
+                Some(name) => {
+                    let name = HeaderName::try_from(name.as_str()).map_err(|_| bad("its key_header is not the name of a header"))?;
+                    (name, key.reveal().to_owned())
+                }
+            };
+            let mut value = HeaderValue::from_str(&text)
+                .map_err(|_| bad(&format!("the key in {} contains characters that cannot be sent", endpoint.key_variable)))?;
             value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            headers.insert(name, value);
         }
         let compresses = Cell::new(endpoint.compress);
         Ok(Self { http, endpoint, url, headers, way: Mutex::default(), spoke: Cell::new(false), compresses })

@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const CAP: usize = 32 << 20;
 
 /// By what means a conversation is made shorter.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Method {
     /// A request for a summary behind the whole conversation, with the same tools, so that it is a cache hit. Works with every endpoint.
     #[default]

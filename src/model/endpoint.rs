@@ -1,6 +1,6 @@
 //! Where the model is, and how long to wait for it.
 
-use super::{ModelError, Prices, Style, Transport, compaction::Method, retry::Backoff, sse::Limits};
+use super::{Features, ModelError, Prices, Style, Transport, compaction::Method, retry::Backoff, sse::Limits};
 use reqwest::Url;
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -53,6 +53,12 @@ pub struct Endpoint {
     pub compact_at: u8,
     /// By what means it is made shorter there.
     pub compaction: Method,
+    /// What it takes beyond the least, or lacks.
+    pub features: Features,
+    /// The header in which the key is sent as it is; by default it is `Authorization`, with `Bearer` before it.
+    pub key_header: Option<String>,
+    /// The version that is asked for in each address, as Azure does.
+    pub api_version: Option<String>,
     /// How requests are sent.
     pub transport: Transport,
     /// Whether bodies are compressed (zstd), which not every endpoint takes; one that does not is sent them as they are from then on.
@@ -82,6 +88,9 @@ impl Endpoint {
             limits: Limits::default(),
             backoff: Backoff::default(),
             context_window: openai.then_some(OPENAI_WINDOW),
+            features: Features::default(),
+            key_header: None,
+            api_version: None,
             transport: Transport::default(),
             compress: false,
             style: Style::default(),
@@ -105,7 +114,11 @@ impl Endpoint {
 
     /// Where requests are sent.
     pub(super) fn responses_url(&self) -> Result<Url, ModelError> {
-        Url::parse(&format!("{}/responses", self.base_url())).map_err(|error| bad(error.to_string()))
+        let mut url = Url::parse(&format!("{}/responses", self.base_url())).map_err(|error| bad(error.to_string()))?;
+        if let Some(version) = &self.api_version {
+            url.query_pairs_mut().append_pair("api-version", version);
+        }
+        Ok(url)
     }
 
     /// Whether requests go over TLS.

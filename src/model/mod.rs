@@ -18,6 +18,7 @@ mod item;
 mod prices;
 mod retry;
 pub mod scripted;
+mod settings;
 mod sse;
 mod text;
 mod transport;
@@ -32,6 +33,7 @@ pub use event::StreamEvent;
 pub use item::{Item, ItemKind, MalformedItem, Usage};
 pub use prices::{BadPrices, Prices};
 pub use retry::Backoff;
+pub use settings::{Features, Instructions, Providers, SETTINGS_CAP, Settings, SettingsError};
 pub use sse::{EventStream, Limits, StreamFault};
 #[cfg(test)]
 pub(crate) use text::is_hidden;

@@ -39,7 +39,8 @@ const BETA: (&str, &str) = ("openai-beta", "responses_websockets=2026-02-06");
 const MOST_PINGS: usize = 10_000;
 
 /// How requests are sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// Over a WebSocket where the endpoint is known to offer one, else over HTTP.
     #[default]
@@ -108,6 +109,11 @@ impl Client {
             Err(NoSocket::NotOffered) => *way = Way::Refused,
             Err(NoSocket::Unreachable) => {}
         }
+    }
+
+    /// Whether a WebSocket is open at this moment.
+    pub async fn has_websocket(&self) -> bool {
+        matches!(*self.way.lock().await, Way::Open(_))
     }
 
     pub(super) fn uses_websocket(&self) -> bool {

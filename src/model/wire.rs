@@ -4,6 +4,7 @@
 //! head, a copy of the items and a two-byte tail: apart from that tail, request N is an exact byte prefix of request N+1, which
 //! is what a provider's prompt cache rewards.
 
+use super::Features;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -41,6 +42,8 @@ pub struct Head {
     pub parallel_tool_calls: bool,
     /// How the model is to think and to answer.
     pub style: Style,
+    /// What the endpoint takes.
+    pub features: Features,
     /// Upper bound of tokens for one response, reasoning included; `None` leaves the field out.
     pub max_output_tokens: Option<u64>,
 }
@@ -95,7 +98,8 @@ struct HeadFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<bool>,
     store: bool,
-    include: [&'a str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    include: Option<[&'a str; 1]>,
     parallel_tool_calls: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<Reasoning<'a>>,
@@ -103,11 +107,13 @@ struct HeadFields<'a> {
     text: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u64>,
-    prompt_cache_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Function<'a>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
     instructions: &'a str,
 }
 
@@ -153,7 +159,7 @@ struct Function<'a> {
 impl Head {
     /// Its parts in the order in which a provider's cache sees them, by name. What is left out does not change what the model sees.
     pub fn parts(&self) -> Vec<(&'static str, String)> {
-        let settings = format!("{} {} {:?}", self.model, self.parallel_tool_calls, self.style);
+        let settings = format!("{} {} {:?} {:?}", self.model, self.parallel_tool_calls, self.style, self.features);
         let tools: Vec<_> =
             self.tools.iter().map(|tool| (&tool.name, &tool.description, tool.strict, tool.parameters.to_string())).collect();
         vec![("model and settings", settings), ("tools", format!("{tools:?}")), ("base instructions", self.instructions.clone())]
@@ -162,6 +168,7 @@ impl Head {
     /// Encodes the head; done once a session. Equal heads give equal bytes. `tools` and `tool_choice` are left out where there
     /// are no tools, since some servers refuse a choice of nothing.
     pub fn encode(&self) -> EncodedHead {
+        let features = &self.features;
         let tools: Vec<Function<'_>> = self
             .tools
             .iter()
@@ -169,7 +176,7 @@ impl Head {
                 r#type: "function",
                 name: &tool.name,
                 description: &tool.description,
-                strict: tool.strict,
+                strict: tool.strict && features.strict_tools,
                 parameters: &tool.parameters,
             })
             .collect();
@@ -177,12 +184,12 @@ impl Head {
             model: &self.model,
             stream: Some(true),
             store: false,
-            include: ["reasoning.encrypted_content"],
-            parallel_tool_calls: self.parallel_tool_calls,
+            include: features.encrypted_reasoning.then_some(["reasoning.encrypted_content"]),
+            parallel_tool_calls: self.parallel_tool_calls && features.parallel_calls,
             reasoning: self.style.reasoning_effort.as_deref().map(|effort| Reasoning { effort }),
             text: self.style.text(),
             max_output_tokens: self.max_output_tokens,
-            prompt_cache_key: &self.prompt_cache_key,
+            prompt_cache_key: features.cache_key.then_some(self.prompt_cache_key.as_str()),
             tool_choice: (!tools.is_empty()).then_some("auto"),
             tools,
             instructions: &self.instructions,
@@ -449,6 +456,7 @@ mod tests {
             prompt_cache_key: "k".into(),
             parallel_tool_calls: true,
             style: Style { reasoning_effort: Some("high".into()), ..Style::default() },
+            features: Features::default(),
             max_output_tokens: Some(9),
         }
     }
