@@ -23,6 +23,8 @@ mod demo;
 mod denials;
 #[path = "exec/endings.rs"]
 mod endings;
+#[path = "exec/endpoints.rs"]
+mod endpoints;
 #[path = "exec/output.rs"]
 mod output;
 #[path = "exec/provider.rs"]

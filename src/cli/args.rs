@@ -77,7 +77,7 @@ Examples:
   portcullis resume --list";
 
 #[derive(Debug, Args)]
-struct ProviderArguments {
+pub(super) struct ProviderArguments {
     /// The endpoint by name, as `portcullis providers list` shows them [default: what providers.toml says, else openai].
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
@@ -127,6 +127,28 @@ fn a_word(text: &str) -> Result<String, String> {
     let is_word =
         !text.is_empty() && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if is_word { Ok(text.to_owned()) } else { Err("it is no word of letters and digits".to_owned()) }
+}
+
+/// Which endpoint `doctor --provider` tries.
+#[derive(Debug, Args)]
+pub(super) struct EndpointArguments {
+    /// The base URL of an endpoint that speaks the Responses API.
+    #[arg(long, value_name = "URL", requires = "provider")]
+    provider_url: Option<String>,
+    /// The model's name.
+    #[arg(long, value_name = "NAME", requires = "provider")]
+    model: Option<String>,
+    /// The environment variable that holds the key.
+    #[arg(long, value_name = "VARIABLE", requires = "provider")]
+    key_env: Option<String>,
+}
+
+impl EndpointArguments {
+    /// The endpoint with this name, or the default.
+    pub(super) fn named(self, name: Option<String>) -> Provider {
+        let Self { provider_url: url, model, key_env: key_variable } = self;
+        Provider { name, url, model, key_variable, ..Provider::default() }
+    }
 }
 
 /// About the model's window, and what tokens cost.
@@ -220,6 +242,23 @@ pub(super) enum Command {
         /// Print one JSON object instead of text.
         #[arg(long)]
         json: bool,
+        /// Try an endpoint of the model instead, with a handful of small requests: the one of this name, or the one that is used where none is named.
+        #[arg(long, value_name = "NAME", num_args = 0..=1)]
+        provider: Option<Option<String>>,
+        #[command(flatten)]
+        endpoint: EndpointArguments,
+    },
+    /// List and show the endpoints that have a name.
+    #[command(subcommand, after_help = super::providers::EXAMPLES)]
+    Providers(super::providers::ProvidersCommand),
+    /// Say what can be contacted with these settings, what is sent there, and what stays on this machine.
+    #[command(after_help = super::privacy::EXAMPLES)]
+    Privacy {
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        provider: ProviderArguments,
     },
     /// List, show and check policies.
     #[command(subcommand, after_help = POLICY_EXAMPLES)]
@@ -359,9 +398,11 @@ const DOCTOR_EXAMPLES: &str = "\
 Examples:
   portcullis doctor
   portcullis doctor --json | jq .verdict
+  portcullis doctor --provider
+  portcullis doctor --provider llama.cpp --provider-url http://127.0.0.1:8080/v1
   portcullis doctor > /dev/null && echo 'the default preset is enforced in full'
 
-Ends with 0 if the default preset can be enforced in full, else with 4.";
+Ends with 0 if the default preset can be enforced in full, else with 4; --provider with 0 if portcullis can work with the endpoint, else with 5.";
 
 const POLICY_EXAMPLES: &str = "\
 Examples:

@@ -10,7 +10,9 @@ pub mod exit;
 mod grants;
 mod output;
 mod policy;
+mod privacy;
 mod prompt;
+mod providers;
 mod resolve;
 mod sandbox;
 #[cfg(target_os = "linux")]
@@ -50,7 +52,10 @@ fn run(arguments: Arguments) -> Exit {
         Command::Resume(arguments) => chat::run(&arguments.chat(false)),
         Command::Fork(arguments) => chat::run(&arguments.chat(true)),
         Command::Grants(command) => grants::run(&command),
-        Command::Doctor { json } => doctor::run(json),
+        Command::Doctor { json, provider: None, .. } => doctor::run(json),
+        Command::Doctor { json, provider: Some(name), endpoint } => doctor::provider::run(&endpoint.named(name), json),
+        Command::Providers(command) => providers::run(&command),
+        Command::Privacy { json, provider } => privacy::run(&provider.into(), json),
         Command::Policy(command) => policy::run(&command),
         Command::Sandbox { common, command } => sandbox::run(common.workspace.as_deref(), common.policy.as_deref(), &command),
         Command::Prompt(PromptCommand::Show(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), false),

@@ -34,6 +34,12 @@ pub fn can_unshare(flags: &str) -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
+/// Whether system calls can be traced.
+pub fn can_trace() -> bool {
+    let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
+}
+
 /// The folders of one test.
 pub struct World {
     root: TempDir,

@@ -23,6 +23,7 @@
 //! | `presets[].lacks` | each `{what, reason, lost, stops, remedy}`; `stops` says that nothing runs without it |
 //! | `verdict` | `{preset, enforced, text}` for the default preset |
 
+pub(super) mod provider;
 #[cfg(target_os = "linux")]
 mod report;
 #[cfg(target_os = "linux")]
