@@ -52,10 +52,7 @@ fn a_mistake_in_the_file_stops_everything_and_a_repository_has_no_say() {
     settings(&world, &model, "modell = \"m\"\n");
     let ended = finish(&mut world.command(&["exec", "--workspace", &world.workspace().display().to_string(), "Do it."]));
     assert_eq!((ended.code(), model.requests().len()), (Some(2), 0), "{ended:?}");
-    assert!(
-        ended.complaint().contains("providers.toml") && ended.complaint().contains("line 4") && ended.complaint().contains("modell"),
-        "{ended:?}"
-    );
+    assert!(ended.stderr.contains("providers.toml") && ended.stderr.contains("line 4") && ended.stderr.contains("modell"), "{ended:?}");
     // The same file in the workspace is a file like any other.
     std::fs::remove_file(world.path("state/providers.toml")).unwrap();
     for place in ["ws/providers.toml", "ws/.portcullis/providers.toml"] {
