@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::rollout::{Rollout, RolloutError};
-use crate::model::{Conversation, Item, ItemKind};
+use super::{
+    prompt::Prompt,
+    rollout::{Rollout, RolloutError},
+};
+use crate::model::{Conversation, Image, Item, ItemKind};
 
 /// What is said of a call whose outcome was never kept.
 const ABORTED: &str = "Aborted: the session ended while this ran. What it had done until then is not known, and not undone.";
@@ -75,6 +78,17 @@ impl History {
         self.push(|conversation| conversation.push_user(text))
     }
 
+    /// What the person asks, with the images beside it.
+    ///
+    /// # Errors
+    /// As for [`Self::user`].
+    pub fn prompt(&mut self, prompt: &Prompt) -> Result<(), RolloutError> {
+        let told = prompt.told();
+        self.rollout.turn(&prompt.text)?;
+        self.said.push(told.clone());
+        self.push(|conversation| conversation.push_user_with_images(&told, prompt.images.iter().map(|attached| &attached.image)))
+    }
+
     /// What the harness says.
     ///
     /// # Errors
@@ -89,6 +103,17 @@ impl History {
     /// As for [`Self::user`].
     pub fn output(&mut self, call: &str, text: &str) -> Result<(), RolloutError> {
         self.push(|conversation| conversation.push_output(call, text))
+    }
+
+    /// The output of a call that may end with an image.
+    ///
+    /// # Errors
+    /// As for [`Self::user`].
+    pub fn output_with_image(&mut self, call: &str, text: &str, image: Option<&Image>) -> Result<(), RolloutError> {
+        match image {
+            Some(image) => self.push(|conversation| conversation.push_output_with_image(call, text, image)),
+            None => self.output(call, text),
+        }
     }
 
     /// Items exactly as the model sent them.
@@ -177,15 +202,16 @@ impl Kind {
     }
 }
 
-/// The text of a message of the person's.
+/// The text of a message of the person's; images have none.
 fn user_text(item: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Message {
         role: String,
-        content: Vec<Text>,
+        content: Vec<Part>,
     }
     #[derive(Deserialize)]
-    struct Text {
+    struct Part {
+        #[serde(default)]
         text: String,
     }
     let message: Message = serde_json::from_str(item.get()).ok()?;

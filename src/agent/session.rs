@@ -172,7 +172,7 @@ pub async fn read_prefix(gate: &Gate) -> Result<Prefix, SessionError> {
     let text = match reply {
         Some(Reply::Ok { text, .. }) => Some(text).filter(|text| !text.trim().is_empty()),
         Some(Reply::Refused { message, .. }) => return Err(SessionError::Instructions { reason: message }),
-        None => return Err(LaunchError::Died.into()),
+        Some(Reply::Image(_)) | None => return Err(LaunchError::Died.into()),
     };
     let text = text.map(|text| format!("Instructions of this project, from its AGENTS.md files:\n\n{text}"));
     Ok(Prefix::new(gate.policy(), text, workspace, gate.cwd()).in_mode(gate.policy(), gate.ask_mode()))

@@ -10,12 +10,13 @@ use super::{
     history::History,
     interrupt::Interrupt,
     ledger::Ledger,
+    prompt::Prompt,
     rollout::RolloutError,
     session::Session,
 };
 use crate::{
     audit::{CallStatus, Event as Record, LogError},
-    model::{End, Item, ItemKind, ModelError, Progress, Usage},
+    model::{End, Image, Item, ItemKind, ModelError, Progress, Usage},
     tools::{Gate, GateError, Outcome},
 };
 
@@ -77,11 +78,11 @@ pub struct TurnSummary {
 /// However it ends, the conversation holds what was done, so that another turn can follow.
 pub async fn run(
     session: &mut Session,
-    prompt: &str,
+    prompt: &Prompt,
     interrupt: &Interrupt,
     observer: &mut dyn Observer,
 ) -> Result<TurnSummary, TurnError> {
-    session.history.user(prompt)?;
+    session.history.prompt(prompt)?;
     session.turn = TurnSummary::default();
     let mut cuts = 0;
     loop {
@@ -176,8 +177,8 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     if !whole {
         history.forget_reasoning(&items)?;
     }
-    for (call, output) in &outputs {
-        history.output(call, output)?;
+    for (call, text, image) in &outputs {
+        history.output_with_image(call, text, image.as_ref())?;
     }
     if stopped {
         return Err(interrupted(history));
@@ -246,7 +247,7 @@ struct Calls<'a> {
     alone: bool,
     /// Whether no more are started, because the person wants the turn to end.
     stopped: bool,
-    outputs: Vec<Option<String>>,
+    outputs: Vec<Option<(String, Option<Image>)>>,
 }
 
 impl<'a> Calls<'a> {
@@ -281,7 +282,7 @@ impl<'a> Calls<'a> {
     }
 
     fn finish(&mut self, place: usize, outcome: Result<Outcome, GateError>, observer: &mut dyn Observer) -> Result<(), TurnError> {
-        let Outcome { text, status, exit_code, denials, duration_ms, plan } = match outcome {
+        let Outcome { text, status, exit_code, denials, duration_ms, plan, image } = match outcome {
             Err(GateError::Stopped) => {
                 self.stopped = true;
                 Outcome::of(
@@ -296,7 +297,7 @@ impl<'a> Calls<'a> {
         if let Some(plan) = plan {
             self.ledger.plan(plan);
         }
-        self.outputs[place] = Some(text.clone());
+        self.outputs[place] = Some((text.clone(), image));
         observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
         self.start(observer)
     }
@@ -311,19 +312,23 @@ impl<'a> Calls<'a> {
                 continue;
             }
             if waiting.contains(&place) {
-                *output = Some("It was not begun: the person interrupted the turn.".to_owned());
+                *output = Some(("It was not begun: the person interrupted the turn.".to_owned(), None));
                 continue;
             }
-            let Outcome { text, status, exit_code, denials, duration_ms, plan: _ } = self.gate.interrupted(call)?;
-            *output = Some(text.clone());
+            let Outcome { text, status, exit_code, denials, duration_ms, .. } = self.gate.interrupted(call)?;
+            *output = Some((text.clone(), None));
             let (call, tool) = (call.clone(), tool.clone());
             observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
         }
         Ok(())
     }
 
-    fn outputs(self) -> Vec<(String, String)> {
-        self.all.into_iter().zip(self.outputs).map(|((id, ..), output)| (id, output.unwrap_or_default())).collect()
+    fn outputs(self) -> Vec<(String, String, Option<Image>)> {
+        let told = |((id, ..), output): ((String, _, _), Option<_>)| {
+            let (text, image) = output.unwrap_or_default();
+            (id, text, image)
+        };
+        self.all.into_iter().zip(self.outputs).map(told).collect()
     }
 }
 

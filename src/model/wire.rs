@@ -8,6 +8,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::image::Image;
+
 /// Closes the `input` array and the object.
 const TAIL: &[u8] = b"]}";
 
@@ -137,20 +139,21 @@ pub struct Conversation {
 struct Message<'a> {
     r#type: &'a str,
     role: &'a str,
-    content: [InputText<'a>; 1],
+    content: Vec<Part<'a>>,
 }
 
 #[derive(Serialize)]
-struct InputText<'a> {
-    r#type: &'a str,
-    text: &'a str,
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    InputText { text: &'a str },
+    InputImage { image_url: &'a str },
 }
 
 #[derive(Serialize)]
-struct Output<'a> {
+struct Output<'a, T> {
     r#type: &'a str,
     call_id: &'a str,
-    output: &'a str,
+    output: T,
 }
 
 impl Conversation {
@@ -196,6 +199,11 @@ impl Conversation {
         self.push_message("user", text);
     }
 
+    /// Appends what the person said, with images.
+    pub fn push_user_with_images<'i>(&mut self, text: &str, images: impl IntoIterator<Item = &'i Image>) {
+        self.push_parts("user", text, images);
+    }
+
     /// Appends what the harness says: environment facts, a changed policy.
     pub fn push_developer(&mut self, text: &str) {
         self.push_message("developer", text);
@@ -205,6 +213,13 @@ impl Conversation {
     pub fn push_output(&mut self, call_id: &str, output_text: &str) {
         self.separate();
         write_json(&mut self.encoded, &Output { r#type: "function_call_output", call_id, output: output_text });
+    }
+
+    /// Appends the output of a call that ends with an image.
+    pub fn push_output_with_image(&mut self, call_id: &str, output_text: &str, image: &Image) {
+        self.separate();
+        let output = [Part::InputText { text: output_text }, Part::InputImage { image_url: image.url() }];
+        write_json(&mut self.encoded, &Output { r#type: "function_call_output", call_id, output });
     }
 
     /// How many items there are.
@@ -238,8 +253,13 @@ impl Conversation {
     }
 
     fn push_message(&mut self, role: &str, text: &str) {
+        self.push_parts(role, text, []);
+    }
+
+    fn push_parts<'i>(&mut self, role: &str, text: &str, images: impl IntoIterator<Item = &'i Image>) {
         self.separate();
-        let content = [InputText { r#type: "input_text", text }];
+        let mut content = vec![Part::InputText { text }];
+        content.extend(images.into_iter().map(|image| Part::InputImage { image_url: image.url() }));
         write_json(&mut self.encoded, &Message { r#type: "message", role, content });
     }
 
@@ -262,6 +282,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+
+    use crate::model::MediaType;
 
     fn head() -> Head {
         Head {
@@ -319,6 +341,8 @@ mod tests {
         User(String),
         Developer(String),
         Output(String, String),
+        Seen(String, Vec<u8>),
+        Attached(String, Vec<u8>),
         Raw(String),
     }
 
@@ -329,6 +353,8 @@ mod tests {
             text().prop_map(Push::User),
             text().prop_map(Push::Developer),
             (text(), text()).prop_map(|(id, out)| Push::Output(id, out)),
+            (text(), prop::collection::vec(any::<u8>(), 0..24)).prop_map(|(text, bytes)| Push::Seen(text, bytes)),
+            (text(), prop::collection::vec(any::<u8>(), 0..24)).prop_map(|(text, bytes)| Push::Attached(text, bytes)),
             text().prop_map(Push::Raw),
         ]
     }
@@ -344,6 +370,8 @@ mod tests {
                     Push::User(text) => conversation.push_user(text),
                     Push::Developer(text) => conversation.push_developer(text),
                     Push::Output(id, text) => conversation.push_output(id, text),
+                    Push::Seen(text, bytes) => conversation.push_output_with_image("c", text, &Image::new(MediaType::Png, bytes)),
+                    Push::Attached(text, bytes) => conversation.push_user_with_images(text, [&Image::new(MediaType::Jpeg, bytes)]),
                     Push::Raw(text) => {
                         let raw = format!("{{ \"type\" : \"reasoning\",\"x\":{} }}", Value::from(text.as_str()));
                         conversation.push_raw(&RawValue::from_string(raw).unwrap());
@@ -356,11 +384,25 @@ mod tests {
                 prop_assert_eq!(items.len(), done + 1);
                 prop_assert_eq!(conversation.len(), done + 1);
                 let said = match push {
-                    Push::User(_) | Push::Developer(_) => &items[done]["content"][0]["text"],
+                    Push::User(_) | Push::Developer(_) | Push::Attached(..) => &items[done]["content"][0]["text"],
                     Push::Output(..) => &items[done]["output"],
+                    Push::Seen(..) => &items[done]["output"][0]["text"],
                     Push::Raw(_) => &items[done]["x"],
                 };
-                let (Push::User(text) | Push::Developer(text) | Push::Output(_, text) | Push::Raw(text)) = push;
+                let url = match push {
+                    Push::Seen(..) => items[done]["output"][1]["image_url"].as_str(),
+                    Push::Attached(..) => items[done]["content"][1]["image_url"].as_str(),
+                    _ => None,
+                };
+                if let Push::Seen(_, bytes) | Push::Attached(_, bytes) = push {
+                    prop_assert!(url.is_some_and(|url| url.starts_with("data:image/") && (bytes.is_empty() || !url.ends_with(','))));
+                }
+                let (Push::User(text)
+                | Push::Developer(text)
+                | Push::Output(_, text)
+                | Push::Seen(text, _)
+                | Push::Attached(text, _)
+                | Push::Raw(text)) = push;
                 prop_assert_eq!(said.as_str().unwrap(), text);
                 before = body;
             }
