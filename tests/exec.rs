@@ -21,6 +21,8 @@ mod demo;
 mod denials;
 #[path = "exec/endings.rs"]
 mod endings;
+#[path = "exec/images.rs"]
+mod images;
 #[path = "exec/output.rs"]
 mod output;
 #[path = "exec/provider.rs"]

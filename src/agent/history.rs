@@ -223,7 +223,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::agent::rollout::Header;
+    use crate::{agent::rollout::Header, model::MediaType, tools::Attachment};
 
     fn rollout(state: &Path) -> (String, Rollout) {
         let id = uuid::Uuid::now_v7().to_string();
@@ -260,6 +260,32 @@ mod tests {
             assert_eq!(text.matches("Aborted").count(), 1, "{text}");
             assert!(text.contains("\"call_id\":\"two\",\"output\":\"Aborted") && !text.contains("reasoning"), "{text}");
         }
+    }
+
+    #[test]
+    fn images_are_kept_and_come_back_as_they_were_sent() {
+        let state = tempfile::tempdir().unwrap();
+        let (id, file) = rollout(state.path());
+        let mut history = History::begin(Conversation::new(), file).unwrap();
+        let image = |bytes: &[u8]| Image::new(MediaType::Png, bytes);
+        let attached = |label: &str| Attachment { label: label.to_owned(), image: image(b"attached") };
+        let prompt = Prompt { text: "look at these".to_owned(), images: vec![attached("a.png, 1×1"), attached("b.png, 1×1")] };
+        history.prompt(&prompt).unwrap();
+        history.output_with_image("call", "c.png, 1×1", Some(&image(b"seen"))).unwrap();
+        history.output_with_image("other", "only words", None).unwrap();
+        let said = ["look at these\n\n[image 1: a.png, 1×1]\n[image 2: b.png, 1×1]"];
+        assert_eq!(history.said(1000), said);
+        let bytes = history.conversation.as_bytes().to_vec();
+        assert_eq!(String::from_utf8_lossy(&bytes).matches("data:image/png;base64,").count(), 3);
+        drop(history);
+        let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
+        let mut again = History::resume(read.items, 0, read.rollout).unwrap();
+        assert_eq!(again.conversation.as_bytes(), bytes);
+        assert_eq!(again.said(1000), said);
+        // What is left after a compaction is the words, the names of the images among them.
+        again.compact(&[], &again.said(1000)).unwrap();
+        let text = String::from_utf8_lossy(again.conversation.as_bytes()).into_owned();
+        assert!(text.contains("[image 2: b.png, 1×1]") && !text.contains("data:image"), "{text}");
     }
 
     #[test]

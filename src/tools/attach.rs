@@ -105,7 +105,11 @@ impl Gate {
                 let mut why = text.strip_prefix("Error: ").unwrap_or(&text).to_owned();
                 why.extend(denials.iter().map(|denial| format!("; {}", denial.sentence())));
                 if denials.is_empty() && self.is_private_inside(&path) {
-                    why.push_str("; a sandbox has a folder of its own in that place: copy the image to the workspace");
+                    why.push_str(&format!(
+                        "; a sandbox has a folder of its own in that place: copy the image to the workspace, or add \"{}\" to read under [filesystem] in a \
+                         policy of your own",
+                        self.confinement().explainer.named(&path)
+                    ));
                 }
                 Err(AttachError::Refused(self.redact(&why)))
             }
