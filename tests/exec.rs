@@ -25,6 +25,8 @@ mod denials;
 mod endings;
 #[path = "exec/endpoints.rs"]
 mod endpoints;
+#[path = "exec/images.rs"]
+mod images;
 #[path = "exec/output.rs"]
 mod output;
 #[path = "exec/provider.rs"]

@@ -19,6 +19,8 @@ mod patching;
 mod reading;
 #[path = "worker/searching.rs"]
 mod searching;
+#[path = "worker/viewing.rs"]
+mod viewing;
 
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -114,6 +116,7 @@ fn requests_and_replies_survive_json() {
         list(".", None, Some(4)),
         Search::default().request("x"),
         patch("*** Delete File: a\n"),
+        Request::ViewImage { path: "a".into() },
         Request::ReadInstructions { files: vec!["AGENTS.md".into()] },
     ];
     for request in requests {
@@ -151,6 +154,7 @@ proptest! {
             Search { path: Some(&path), glob: Some(&text), context: small, limit: number, files_only: flag, case_insensitive: flag }.request(&text),
             patch(&format!("*** Update File: {path}\n@@ {text}\n-{text}\n+{text}\n")),
             patch(&text),
+            Request::ViewImage { path: path.clone() },
             Request::ReadInstructions { files: vec![path.clone(), text.clone()] },
         ] {
             let reply = serve(&request, dir.path());

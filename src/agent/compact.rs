@@ -110,7 +110,7 @@ pub async fn run(session: &mut Session, cause: Cause, interrupt: &Interrupt, obs
     })?;
     let event = Event::Compacted { cause: cause.word().to_owned(), before_bytes: compacted.before, after_bytes: compacted.after };
     observer.event(&event).map_err(TurnError::Output)?;
-    let bytes = session.history.conversation().body_len(&session.head);
+    let bytes = session.history.conversation().weight(&session.head);
     if !session.budget.compacted(bytes) {
         return Err(TurnError::Crowded { tokens: session.budget.estimate(bytes), limit: session.budget.limit() });
     }

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::rollout::{Rollout, RolloutError};
-use crate::model::{Conversation, Item, ItemKind, clip};
+use super::{
+    prompt::Prompt,
+    rollout::{Rollout, RolloutError},
+};
+use crate::model::{Conversation, Image, Item, ItemKind, clip};
 
 /// What is said of a call whose outcome was never kept.
 const ABORTED: &str = "Aborted: the session ended while this ran. What it had done until then is not known, and not undone.";
@@ -75,6 +78,17 @@ impl History {
         self.push(|conversation| conversation.push_user(text))
     }
 
+    /// What the person asks, with the images beside it.
+    ///
+    /// # Errors
+    /// As for [`Self::user`].
+    pub fn prompt(&mut self, prompt: &Prompt) -> Result<(), RolloutError> {
+        let told = prompt.told();
+        self.rollout.turn(&prompt.text)?;
+        self.said.push(told.clone());
+        self.push(|conversation| conversation.push_user_with_images(&told, prompt.images.iter().map(|attached| &attached.image)))
+    }
+
     /// What the harness says.
     ///
     /// # Errors
@@ -89,6 +103,17 @@ impl History {
     /// As for [`Self::user`].
     pub fn output(&mut self, call: &str, text: &str) -> Result<(), RolloutError> {
         self.push(|conversation| conversation.push_output(call, text))
+    }
+
+    /// The output of a call that may end with an image.
+    ///
+    /// # Errors
+    /// As for [`Self::user`].
+    pub fn output_with_image(&mut self, call: &str, text: &str, image: Option<&Image>) -> Result<(), RolloutError> {
+        match image {
+            Some(image) => self.push(|conversation| conversation.push_output_with_image(call, text, image)),
+            None => self.output(call, text),
+        }
     }
 
     /// Items exactly as the model sent them, but for [`Item::sendable`].
@@ -195,15 +220,16 @@ impl Kind {
     }
 }
 
-/// The text of a message of the person's.
+/// The text of a message of the person's; images have none.
 fn user_text(item: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Message {
         role: String,
-        content: Vec<Text>,
+        content: Vec<Part>,
     }
     #[derive(Deserialize)]
-    struct Text {
+    struct Part {
+        #[serde(default)]
         text: String,
     }
     let message: Message = serde_json::from_str(item.get()).ok()?;
@@ -217,7 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::agent::rollout::Header;
+    use crate::{agent::rollout::Header, model::MediaType, tools::Attachment};
 
     fn rollout(state: &Path) -> (String, Rollout) {
         let id = uuid::Uuid::now_v7().to_string();
@@ -254,6 +280,33 @@ mod tests {
             assert_eq!(text.matches("Aborted").count(), 1, "{text}");
             assert!(text.contains("\"call_id\":\"two\",\"output\":\"Aborted") && !text.contains("reasoning"), "{text}");
         }
+    }
+
+    #[test]
+    fn images_are_kept_and_come_back_as_they_were_sent() {
+        let state = tempfile::tempdir().unwrap();
+        let (id, file) = rollout(state.path());
+        let mut history = History::begin(Conversation::new(), file).unwrap();
+        let image = |bytes: &[u8]| Image::new(MediaType::Png, bytes);
+        let attached = |label: &str| Attachment { label: label.to_owned(), image: image(b"attached") };
+        let prompt = Prompt { text: "look at these".to_owned(), images: vec![attached("a.png, 1×1"), attached("b.png, 1×1")] };
+        history.prompt(&prompt).unwrap();
+        history.output_with_image("call", "c.png, 1×1", Some(&image(b"seen"))).unwrap();
+        history.output_with_image("other", "only words", None).unwrap();
+        let said = ["look at these\n\n[image 1: a.png, 1×1]\n[image 2: b.png, 1×1]"];
+        assert_eq!(history.said(1000), said);
+        let bytes = history.conversation.as_bytes().to_vec();
+        assert_eq!(String::from_utf8_lossy(&bytes).matches("data:image/png;base64,").count(), 3);
+        drop(history);
+        let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
+        let mut again = History::resume(read.items, 0, read.rollout).unwrap();
+        assert_eq!(again.conversation.as_bytes(), bytes);
+        assert_eq!(again.said(1000), said);
+        // What is left after a compaction is the words, the names of the images among them.
+        let by = Shortened { said: again.said(1000), ..Shortened::default() };
+        again.compact(&by).unwrap();
+        let text = String::from_utf8_lossy(again.conversation.as_bytes()).into_owned();
+        assert!(text.contains("[image 2: b.png, 1×1]") && !text.contains("data:image"), "{text}");
     }
 
     #[test]

@@ -153,12 +153,12 @@ impl Session {
 
     /// Whether the next request had better be shorter.
     pub(super) fn is_full(&self) -> bool {
-        self.budget.is_full(self.history.conversation().body_len(&self.head))
+        self.budget.is_full(self.history.conversation().weight(&self.head))
     }
 
     /// Takes that the last request was too long.
     pub(super) fn overflowed(&mut self) {
-        self.budget.overflowed(self.history.conversation().body_len(&self.head));
+        self.budget.overflowed(self.history.conversation().weight(&self.head));
     }
 
     /// The turn that has just ended, with what it cost.
@@ -237,7 +237,7 @@ pub async fn read_prefix(gate: &Gate) -> Result<Prefix, SessionError> {
     let text = match reply {
         Some(Reply::Ok { text, .. }) => Some(text).filter(|text| !text.trim().is_empty()),
         Some(Reply::Refused { message, .. }) => return Err(SessionError::Instructions { reason: message }),
-        None => return Err(LaunchError::Died.into()),
+        Some(Reply::Image(_)) | None => return Err(LaunchError::Died.into()),
     };
     let text = text.map(|text| format!("Instructions of this project, from its AGENTS.md files:\n\n{text}"));
     Ok(Prefix::new(gate.policy(), text, workspace, gate.cwd()).in_mode(gate.policy(), gate.ask_mode()))

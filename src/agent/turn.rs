@@ -11,13 +11,14 @@ use super::{
     history::History,
     interrupt::Interrupt,
     ledger::Ledger,
+    prompt::Prompt,
     repeats::{Repeats, Verdict},
     rollout::RolloutError,
     session::Session,
 };
 use crate::{
     audit::{CallStatus, Event as Record, LogError},
-    model::{End, Item, ItemKind, ModelError, Progress, Usage},
+    model::{End, Image, Item, ItemKind, ModelError, Progress, Usage},
     tools::{Gate, GateError, Outcome},
 };
 
@@ -97,11 +98,11 @@ pub struct TurnSummary {
 /// However it ends, the conversation holds what was done, so that another turn can follow.
 pub async fn run(
     session: &mut Session,
-    prompt: &str,
+    prompt: &Prompt,
     interrupt: &Interrupt,
     observer: &mut dyn Observer,
 ) -> Result<TurnSummary, TurnError> {
-    session.history.user(prompt)?;
+    session.history.prompt(prompt)?;
     session.turn = TurnSummary::default();
     session.repeats = Repeats::default();
     let mut cuts = 0;
@@ -182,7 +183,7 @@ struct Response {
 async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<Response, TurnError> {
     let conversation = session.history.conversation().clone();
     session.requests += 1;
-    let sent = conversation.body_len(&session.head);
+    let sent = conversation.weight(&session.head);
     session.cache.sending(&conversation);
     let (sender, mut progress) = mpsc::unbounded_channel();
     let reply = session.client.respond(&session.head, &conversation, &sender);
@@ -222,9 +223,9 @@ async fn respond(session: &mut Session, interrupt: &Interrupt, observer: &mut dy
     if !whole {
         history.forget_reasoning(&intake.items)?;
     }
-    let written = history.conversation().body_len(&session.head);
-    for (call, output) in &outputs {
-        history.output(call, output)?;
+    let written = history.conversation().weight(&session.head);
+    for (call, text, image) in &outputs {
+        history.output_with_image(call, text, image.as_ref())?;
     }
     if stopped {
         return Err(interrupted(history));
@@ -318,7 +319,7 @@ struct Calls<'a> {
     alone: bool,
     /// Whether no more are started, because the person wants the turn to end.
     stopped: bool,
-    outputs: Vec<Option<String>>,
+    outputs: Vec<Option<(String, Option<Image>)>>,
 }
 
 impl<'a> Calls<'a> {
@@ -364,7 +365,7 @@ impl<'a> Calls<'a> {
     }
 
     fn finish(&mut self, place: usize, outcome: Result<Outcome, GateError>, observer: &mut dyn Observer) -> Result<(), TurnError> {
-        let Outcome { mut text, status, exit_code, denials, duration_ms, plan } = match outcome {
+        let Outcome { mut text, status, exit_code, denials, duration_ms, plan, image } = match outcome {
             Err(GateError::Stopped) => {
                 self.stopped = true;
                 Outcome::of(
@@ -384,7 +385,7 @@ impl<'a> Calls<'a> {
             Verdict::Told(note) => text.push_str(&note),
             Verdict::Stops(times) => self.repeated = Some((tool.clone(), times)),
         }
-        self.outputs[place] = Some(text.clone());
+        self.outputs[place] = Some((text.clone(), image));
         observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
         self.start(observer)
     }
@@ -399,19 +400,23 @@ impl<'a> Calls<'a> {
                 continue;
             }
             if waiting.contains(&place) {
-                *output = Some("It was not begun: the person interrupted the turn.".to_owned());
+                *output = Some(("It was not begun: the person interrupted the turn.".to_owned(), None));
                 continue;
             }
-            let Outcome { text, status, exit_code, denials, duration_ms, plan: _ } = self.gate.interrupted(call)?;
-            *output = Some(text.clone());
+            let Outcome { text, status, exit_code, denials, duration_ms, .. } = self.gate.interrupted(call)?;
+            *output = Some((text.clone(), None));
             let (call, tool) = (call.clone(), tool.clone());
             observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
         }
         Ok(())
     }
 
-    fn outputs(self) -> Vec<(String, String)> {
-        self.all.into_iter().zip(self.outputs).map(|((id, ..), output)| (id, output.unwrap_or_default())).collect()
+    fn outputs(self) -> Vec<(String, String, Option<Image>)> {
+        let told = |((id, ..), output): ((String, _, _), Option<_>)| {
+            let (text, image) = output.unwrap_or_default();
+            (id, text, image)
+        };
+        self.all.into_iter().zip(self.outputs).map(told).collect()
     }
 }
 

@@ -4,4 +4,4 @@ pub mod log;
 pub mod record;
 
 pub use log::{Log, LogError};
-pub use record::{CallStatus, Denial, Event, Record, SCHEMA};
+pub use record::{CallStatus, Denial, Event, Record, SCHEMA, SentImage};

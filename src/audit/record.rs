@@ -185,6 +185,9 @@ pub enum Event {
         /// Every system call that the filter refused, also those that programs try and do without.
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         refused_calls: Vec<RefusedCall>,
+        /// The image that the model was sent.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        image: Option<SentImage>,
     },
     /// A turn ended.
     TurnEnd {
@@ -219,6 +222,19 @@ pub enum CallStatus {
     Broken,
     /// The person ended it.
     Interrupted,
+}
+
+/// An image that the model was sent, without its pixels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentImage {
+    /// SHA-256 over the encoded image, in hexadecimal.
+    pub sha256: String,
+    /// Bytes of the encoded image.
+    pub bytes: u64,
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
 }
 
 /// A refusal by the sandbox.

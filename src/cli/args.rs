@@ -37,6 +37,8 @@ pub(super) struct ChatArguments {
     common: Common,
     #[command(flatten)]
     provider: ProviderArguments,
+    #[command(flatten)]
+    images: Images,
     /// When you are asked; never laxer than the policy.
     #[arg(long, value_name = "MODE")]
     ask: Option<AskMode>,
@@ -207,9 +209,17 @@ impl From<ProviderArguments> for Provider {
 
 impl From<ChatArguments> for Chat {
     fn from(arguments: ChatArguments) -> Self {
-        let ChatArguments { common, provider, ask } = arguments;
-        Self { policy: common.policy, workspace: common.workspace, provider: provider.into(), ask: ask.map(Ask::from), kept: None }
+        let ChatArguments { common, provider, images, ask } = arguments;
+        let Common { policy, workspace } = common;
+        Self { policy, workspace, provider: provider.into(), images: images.image, ask: ask.map(Ask::from), kept: None }
     }
+}
+
+#[derive(Debug, Args)]
+struct Images {
+    /// An image that goes along with the first prompt: PNG, JPEG, GIF or WebP, where the policy lets files be read. Can be given several times.
+    #[arg(short, long, value_name = "FILE")]
+    image: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -302,6 +312,8 @@ pub(super) struct ExecArguments {
     ask: Option<AskMode>,
     #[command(flatten)]
     approver: ApproverArguments,
+    #[command(flatten)]
+    images: Images,
     /// One JSON event a line on standard output.
     #[arg(long)]
     json: bool,
@@ -347,6 +359,7 @@ impl From<ExecArguments> for Task {
         let ask = arguments.ask.map(Ask::from);
         Self {
             prompt: arguments.prompt,
+            images: arguments.images.image,
             policy: arguments.common.policy,
             workspace: arguments.common.workspace,
             provider: arguments.provider.into(),
@@ -363,6 +376,7 @@ const EXEC_EXAMPLES: &str = "\
 Examples:
   portcullis exec \"Why does the parser test fail? Fix it.\"
   portcullis exec --policy read-only \"What does this repository do?\"
+  portcullis exec -i sketch.png \"Build this page.\"
   portcullis exec --provider-url http://127.0.0.1:8080/v1 --model local --json - < task.txt
   portcullis exec --output-schema answer.json \"List the public functions of src/lib.rs.\"
   portcullis exec --approver \"$HOME/bin/ask-in-editor --quiet\" \"Tidy the branches.\"";

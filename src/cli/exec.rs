@@ -13,13 +13,13 @@ use super::{
     resolve::{self, Folders, Resolved},
 };
 use crate::{
-    agent::{Event, Interrupt, Observer, Session, SessionError, TurnError, TurnSummary, turn},
+    agent::{Event, Interrupt, Observer, Prompt, Session, SessionError, TurnError, TurnSummary, turn},
     approval::{Approver, NoProgram, Store},
     audit::Log,
     model::{Endpoint, ModelError},
     policy::Ask,
     sandbox::{LaunchError, Launcher, sys},
-    tools::{Gate, GateError, redact::Redactor},
+    tools::{AttachError, Gate, GateError, redact::Redactor},
     ui::screen::{JsonLines, Screen},
 };
 
@@ -32,6 +32,7 @@ const SCHEMA_CAP: u64 = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) prompt: Option<String>,
+    pub(super) images: Vec<PathBuf>,
     pub(super) policy: Option<String>,
     pub(super) workspace: Option<PathBuf>,
     pub(super) provider: Provider,
@@ -97,6 +98,9 @@ pub(super) enum ExecError {
     /// The session could not begin.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// An image cannot be sent along.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     /// The turn ended without an answer.
     #[error(transparent)]
     Turn(#[from] TurnError),
@@ -133,6 +137,7 @@ impl ExecError {
             | Self::Schema { .. }
             | Self::Provider(_)
             | Self::Approver(_)
+            | Self::Attach(AttachError::Refused(_))
             | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => Exit::Usage,
             Self::Resolve(error) => error.exit(),
             Self::Session(SessionError::Model(_)) | Self::Turn(TurnError::Model(_) | TurnError::Cut { .. }) => Exit::Provider,
@@ -140,7 +145,9 @@ impl ExecError {
                 Exit::Output
             }
             Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
-            Self::Session(SessionError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => gate(error),
+            Self::Session(SessionError::Gate(error)) | Self::Attach(AttachError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => {
+                gate(error)
+            }
             Self::NoJson(_) => Exit::Failure,
             Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted | TurnError::Crowded { .. } | TurnError::Repeats { .. }) => {
                 Exit::Failure
@@ -180,14 +187,16 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     if let Some(approver) = approver {
         gate = gate.with_approver(approver).map_err(SessionError::from)?;
     }
+    let images = absolute(&task.images);
+    let asked = Asked { text: &prompt, images: &images };
     if task.json {
         let mut observer = JsonLines(io::stdout());
-        let (exit, summary) = drive(&id, endpoint, gate, &prompt, &mut observer)?;
+        let (exit, summary) = drive(&id, endpoint, gate, asked, &mut observer)?;
         check_answer(task, summary.as_ref())?;
         Ok(exit)
     } else {
         let mut observer = Progress(Screen::stderr());
-        let (exit, summary) = drive(&id, endpoint, gate, &prompt, &mut observer)?;
+        let (exit, summary) = drive(&id, endpoint, gate, asked, &mut observer)?;
         check_answer(task, summary.as_ref())?;
         if let Some(TurnSummary { answer, .. }) = summary {
             // On a terminal the answer has just been seen.
@@ -209,12 +218,33 @@ impl Observer for Progress {
     }
 }
 
+/// What is asked, with images that nobody has read yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) text: &'a str,
+    pub(super) images: &'a [PathBuf],
+}
+
+/// Paths as the person's shell meant them, which need not be where calls start.
+pub(super) fn absolute(paths: &[PathBuf]) -> Vec<PathBuf> {
+    paths.iter().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect()
+}
+
+/// Has each image decoded in a sandbox.
+pub(super) async fn attach(gate: &Gate, asked: Asked<'_>) -> Result<Prompt, AttachError> {
+    let mut prompt = Prompt::from(asked.text);
+    for path in asked.images {
+        prompt.images.push(gate.attach(path).await?);
+    }
+    Ok(prompt)
+}
+
 /// Runs one turn in an event loop of its own, until it is done or a signal says stop.
 pub(super) fn drive(
     id: &str,
     endpoint: Endpoint,
     gate: Gate,
-    prompt: &str,
+    asked: Asked<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(Exit, Option<TurnSummary>), ExecError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ExecError::Runtime)?;
@@ -226,10 +256,25 @@ pub(super) fn drive(
             signal = &mut stop => return Ok((Exit::Signal(signal), None)),
         };
         observer.event(&session.started()).map_err(TurnError::Output)?;
+        let prompt = tokio::select! {
+            prompt = attach(session.gate(), asked) => prompt,
+            signal = &mut stop => {
+                end(&session)?;
+                return Ok((Exit::Signal(signal), None));
+            }
+        };
+        let prompt = match prompt {
+            Ok(prompt) => prompt,
+            Err(error) => {
+                let _ = session.end();
+                let _ = observer.event(&Event::TurnFailed { error: error.to_string() });
+                return Err(error.into());
+            }
+        };
         let interrupt = Interrupt::default();
         let mut signal = None;
         let ended = {
-            let turn = turn::run(&mut session, prompt, &interrupt, observer);
+            let turn = turn::run(&mut session, &prompt, &interrupt, observer);
             tokio::pin!(turn);
             loop {
                 tokio::select! {

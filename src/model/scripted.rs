@@ -47,13 +47,15 @@ impl RecordedRequest {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The outputs in the request's input, in order: call id and output.
+    /// The outputs in the request's input, in order: call id and output; where there is an image besides, its text.
     pub fn outputs(&self) -> Vec<(String, String)> {
         let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let text = |item: &serde_json::Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
         let items = body["input"].as_array().map(Vec::as_slice).unwrap_or_default();
         let outputs = items.iter().filter(|item| item["type"] == "function_call_output");
-        outputs.map(|item| (text(item, "call_id"), text(item, "output"))).collect()
+        let output =
+            |item: &serde_json::Value| if item["output"].is_array() { text(&item["output"][0], "text") } else { text(item, "output") };
+        outputs.map(|item| (text(item, "call_id"), output(item))).collect()
     }
 }
 

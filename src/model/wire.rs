@@ -10,6 +10,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::image::Image;
+
 /// Closes the `input` array and the object.
 const TAIL: &[u8] = b"]}";
 
@@ -220,6 +222,25 @@ pub struct Conversation {
     starts: Vec<usize>,
     /// A digest of all items up to and with each one.
     links: Vec<Link>,
+    /// Items with images in them, and the bytes and number of these.
+    images: Vec<(usize, usize, usize)>,
+}
+
+/// What an image counts as in [`Conversation::weight`], in bytes: about 1 500 tokens of text. What it costs depends on the model and on its size in pixels,
+/// not on its bytes.
+const IMAGE_WEIGHT: usize = 6_000;
+/// What an image begins with in an item.
+const IMAGE_BEGINS: &[u8] = b"\"data:image/";
+
+/// Bytes of images in an item, and how many there are.
+fn images_in(item: &[u8]) -> (usize, usize) {
+    let (mut bytes, mut count, mut rest) = (0, 0, item);
+    while let Some(begin) = memchr::memmem::find(rest, IMAGE_BEGINS) {
+        rest = &rest[begin + 1..];
+        let end = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+        (bytes, count, rest) = (bytes + end, count + 1, &rest[end..]);
+    }
+    (bytes, count)
 }
 
 /// A digest of a conversation so far. Two conversations with the same link have the same items before it, byte for byte.
@@ -250,20 +271,21 @@ fn one_line(item: &RawValue) -> impl Iterator<Item = u8> + '_ {
 struct Message<'a> {
     r#type: &'a str,
     role: &'a str,
-    content: [InputText<'a>; 1],
+    content: Vec<Part<'a>>,
 }
 
 #[derive(Serialize)]
-struct InputText<'a> {
-    r#type: &'a str,
-    text: &'a str,
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    InputText { text: &'a str },
+    InputImage { image_url: &'a str },
 }
 
 #[derive(Serialize)]
-struct Output<'a> {
+struct Output<'a, T> {
     r#type: &'a str,
     call_id: &'a str,
-    output: &'a str,
+    output: T,
 }
 
 #[derive(serde::Deserialize)]
@@ -318,7 +340,12 @@ impl Conversation {
 
     fn link_last(&mut self) {
         let Some(start) = self.starts.last() else { return };
-        let link = self.link(self.links.len()).after(&self.encoded[*start..]);
+        let item = &self.encoded[*start..];
+        let link = self.link(self.links.len()).after(item);
+        let (bytes, count) = images_in(item);
+        if count > 0 {
+            self.images.push((self.links.len(), bytes, count));
+        }
         self.links.push(link);
     }
 
@@ -366,12 +393,18 @@ impl Conversation {
             self.encoded.truncate(start.saturating_sub(1));
             self.starts.truncate(kept);
             self.links.truncate(kept);
+            self.images.retain(|(place, ..)| *place < kept);
         }
     }
 
     /// Appends what the person said.
     pub fn push_user(&mut self, text: &str) {
         self.push_message("user", text);
+    }
+
+    /// Appends what the person said, with images.
+    pub fn push_user_with_images<'i>(&mut self, text: &str, images: impl IntoIterator<Item = &'i Image>) {
+        self.push_parts("user", text, images);
     }
 
     /// Appends what the harness says: environment facts, a changed policy.
@@ -383,6 +416,14 @@ impl Conversation {
     pub fn push_output(&mut self, call_id: &str, output_text: &str) {
         self.separate();
         write_json(&mut self.encoded, &Output { r#type: "function_call_output", call_id, output: output_text });
+        self.link_last();
+    }
+
+    /// Appends the output of a call that ends with an image.
+    pub fn push_output_with_image(&mut self, call_id: &str, output_text: &str, image: &Image) {
+        self.separate();
+        let output = [Part::InputText { text: output_text }, Part::InputImage { image_url: image.url() }];
+        write_json(&mut self.encoded, &Output { r#type: "function_call_output", call_id, output });
         self.link_last();
     }
 
@@ -411,14 +452,25 @@ impl Conversation {
         out.freeze()
     }
 
+    /// How many bytes that body has, as far as they tell how many tokens it is: an image counts as a fixed number.
+    pub fn weight(&self, head: &EncodedHead) -> usize {
+        let images = self.images.iter().fold((0, 0), |(bytes, count), image| (bytes + image.1, count + image.2));
+        self.body_len(head) - images.0 + images.1 * IMAGE_WEIGHT
+    }
+
     /// How many bytes that body has.
     pub fn body_len(&self, head: &EncodedHead) -> usize {
         head.request.len() + self.encoded.len() + TAIL.len()
     }
 
     fn push_message(&mut self, role: &str, text: &str) {
+        self.push_parts(role, text, []);
+    }
+
+    fn push_parts<'i>(&mut self, role: &str, text: &str, images: impl IntoIterator<Item = &'i Image>) {
         self.separate();
-        let content = [InputText { r#type: "input_text", text }];
+        let mut content = vec![Part::InputText { text }];
+        content.extend(images.into_iter().map(|image| Part::InputImage { image_url: image.url() }));
         write_json(&mut self.encoded, &Message { r#type: "message", role, content });
         self.link_last();
     }
@@ -442,6 +494,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+
+    use crate::model::MediaType;
 
     fn head() -> Head {
         Head {
@@ -500,6 +554,8 @@ mod tests {
         User(String),
         Developer(String),
         Output(String, String),
+        Seen(String, Vec<u8>),
+        Attached(String, Vec<u8>),
         Raw(String),
     }
 
@@ -510,6 +566,8 @@ mod tests {
             text().prop_map(Push::User),
             text().prop_map(Push::Developer),
             (text(), text()).prop_map(|(id, out)| Push::Output(id, out)),
+            (text(), prop::collection::vec(any::<u8>(), 0..24)).prop_map(|(text, bytes)| Push::Seen(text, bytes)),
+            (text(), prop::collection::vec(any::<u8>(), 0..24)).prop_map(|(text, bytes)| Push::Attached(text, bytes)),
             text().prop_map(Push::Raw),
         ]
     }
@@ -525,23 +583,42 @@ mod tests {
                     Push::User(text) => conversation.push_user(text),
                     Push::Developer(text) => conversation.push_developer(text),
                     Push::Output(id, text) => conversation.push_output(id, text),
+                    Push::Seen(text, bytes) => conversation.push_output_with_image("c", text, &Image::new(MediaType::Png, bytes)),
+                    Push::Attached(text, bytes) => conversation.push_user_with_images(text, [&Image::new(MediaType::Jpeg, bytes)]),
                     Push::Raw(text) => {
                         let raw = format!("{{ \"type\" : \"reasoning\",\"x\":{} }}", Value::from(text.as_str()));
                         conversation.push_raw(&RawValue::from_string(raw).unwrap());
                     }
                 }
                 let body = conversation.body(&head);
+                prop_assert_eq!(conversation.links().len(), done + 1);
+                let has_images = pushes[..=done].iter().any(|push| matches!(push, Push::Seen(..) | Push::Attached(..)));
+                prop_assert_eq!(conversation.weight(&head) == body.len(), !has_images);
                 prop_assert!(body.starts_with(&before[..before.len() - TAIL.len()]));
                 let value: Value = serde_json::from_slice(&body).unwrap();
                 let items = value["input"].as_array().unwrap();
                 prop_assert_eq!(items.len(), done + 1);
                 prop_assert_eq!(conversation.len(), done + 1);
                 let said = match push {
-                    Push::User(_) | Push::Developer(_) => &items[done]["content"][0]["text"],
+                    Push::User(_) | Push::Developer(_) | Push::Attached(..) => &items[done]["content"][0]["text"],
                     Push::Output(..) => &items[done]["output"],
+                    Push::Seen(..) => &items[done]["output"][0]["text"],
                     Push::Raw(_) => &items[done]["x"],
                 };
-                let (Push::User(text) | Push::Developer(text) | Push::Output(_, text) | Push::Raw(text)) = push;
+                let url = match push {
+                    Push::Seen(..) => items[done]["output"][1]["image_url"].as_str(),
+                    Push::Attached(..) => items[done]["content"][1]["image_url"].as_str(),
+                    _ => None,
+                };
+                if let Push::Seen(_, bytes) | Push::Attached(_, bytes) = push {
+                    prop_assert!(url.is_some_and(|url| url.starts_with("data:image/") && (bytes.is_empty() || !url.ends_with(','))));
+                }
+                let (Push::User(text)
+                | Push::Developer(text)
+                | Push::Output(_, text)
+                | Push::Seen(text, _)
+                | Push::Attached(text, _)
+                | Push::Raw(text)) = push;
                 prop_assert_eq!(said.as_str().unwrap(), text);
                 before = body;
             }

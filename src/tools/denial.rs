@@ -222,7 +222,7 @@ impl Explainer {
     }
 
     /// A path as a policy would name it: below the workspace, below the home folder, or absolute.
-    fn named(&self, path: &Path) -> String {
+    pub(super) fn named(&self, path: &Path) -> String {
         let below = |folder: &Path| path.strip_prefix(folder).ok().filter(|rest| !rest.as_os_str().is_empty());
         match (below(&self.anchors.workspace), below(&self.anchors.home)) {
             (Some(rest), _) => rest.display().to_string(),

@@ -1,6 +1,7 @@
 //! The built-in file tools, each served by a worker in a sandbox of its own.
 
 use super::{
+    attach::accept,
     confinement::Confinement,
     gate::{Gate, GateError},
     outcome::{Done, VIEW_CHANGED, broken},
@@ -32,10 +33,15 @@ pub(super) async fn serve(gate: &Gate, request: &Request, confinement: &Confinem
     };
     let mut denials = confinement.explainer.of_worker(&reply, gate.cwd());
     denials.extend(finished.exit.undone.iter().map(|undone| confinement.explainer.of_undone(undone)));
-    let (text, status) = match reply {
-        Reply::Ok { text, .. } => (text, CallStatus::Ok),
-        Reply::Refused { message, .. } => (format!("Error: {message}"), CallStatus::Failed),
+    let (text, status, image) = match (reply, request) {
+        (Reply::Ok { text, .. }, _) => (text, CallStatus::Ok, None),
+        (Reply::Refused { message, .. }, _) => (format!("Error: {message}"), CallStatus::Failed, None),
+        (Reply::Image(view), Request::ViewImage { path }) => match accept(&view, path) {
+            Ok((image, label)) => (label, CallStatus::Ok, Some(image)),
+            Err(why) => (format!("Error: {why}"), CallStatus::Broken, None),
+        },
+        (Reply::Image(_), _) => ("Error: the tool answered with an image that nobody asked for.".to_owned(), CallStatus::Broken, None),
     };
     let output_bytes = text.len() as u64;
-    Ok(Done { status, denials, output_bytes, peak_bytes, applied, ..Done::ok(gate.shown(text, 0)) })
+    Ok(Done { status, denials, output_bytes, peak_bytes, applied, image, ..Done::ok(gate.shown(text, 0)) })
 }

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     approval::{Approver, Asker, Binaries, Nobody, Rules, StoreError, shell::Dialect},
     audit::{CallStatus, Denial, Event, Log, LogError},
+    model::Image,
     policy::{Access, Anchors, Ask, Judge, Policy},
     sandbox::{
         LaunchError, Launcher, Plan, Program, Session,
@@ -76,12 +77,14 @@ pub struct Outcome {
     pub duration_ms: u64,
     /// The plan, where the call changed it.
     pub plan: Option<Vec<PlanStep>>,
+    /// The image that the model is shown besides; `text` names it.
+    pub image: Option<Image>,
 }
 
 impl Outcome {
     /// An outcome that is all in a sentence.
     pub fn of(status: CallStatus, text: &str) -> Self {
-        Self { text: text.to_owned(), status, exit_code: None, denials: Vec::new(), duration_ms: 0, plan: None }
+        Self { text: text.to_owned(), status, exit_code: None, denials: Vec::new(), duration_ms: 0, plan: None, image: None }
     }
 }
 
@@ -192,7 +195,7 @@ impl Gate {
         Ok(self.with_asker(Rc::new(approver)))
     }
 
-    fn anchors(&self) -> Anchors {
+    pub(super) fn anchors(&self) -> Anchors {
         Anchors { workspace: self.session.workspace.clone(), home: self.session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) }
     }
 
@@ -338,7 +341,8 @@ impl Gate {
             text.push_str(&format!("\n[portcullis] {}", denial.sentence()));
         }
         self.record_outcome(id, duration_ms, &done)?;
-        Ok(Outcome { text, status: done.status, exit_code: done.exit_code, denials: done.denials, duration_ms, plan: done.plan })
+        let Done { status, exit_code, denials, plan, image, .. } = done;
+        Ok(Outcome { text, status, exit_code, denials, duration_ms, plan, image: image.map(|decoded| decoded.image) })
     }
 
     /// Records that a call was ended by dropping it, and says what the model is to be told.
@@ -386,6 +390,7 @@ impl Gate {
             applied: done.applied.clone(),
             denials: done.denials.clone(),
             refused_calls: done.refused.clone(),
+            image: done.image.as_ref().map(|decoded| decoded.record.clone()),
         })
     }
 

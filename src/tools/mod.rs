@@ -1,6 +1,7 @@
 //! What the model can call, and the one way by which a call is carried out.
 
 mod access;
+mod attach;
 mod background;
 pub mod capture;
 mod confinement;
@@ -19,6 +20,7 @@ pub mod run;
 mod shell;
 mod widening;
 
+pub use attach::{AttachError, Attachment};
 pub use background::BackgroundProgram;
 pub use gate::{Gate, GateError, Live, Outcome};
 pub use gate::{show_plan, told_of_mode};

@@ -1,6 +1,6 @@
 //! What came of a call, before it is told and recorded.
 
-use super::{gate::GateError, registry::PlanStep};
+use super::{attach::Decoded, gate::GateError, registry::PlanStep};
 use crate::{
     audit::{CallStatus, Denial},
     sandbox::{Applied, LaunchError, RefusedCall, message::MessageError},
@@ -21,6 +21,7 @@ pub(super) struct Done {
     pub(super) applied: Option<Applied>,
     pub(super) refused: Vec<RefusedCall>,
     pub(super) plan: Option<Vec<PlanStep>>,
+    pub(super) image: Option<Decoded>,
 }
 
 impl Done {
@@ -35,6 +36,7 @@ impl Done {
             applied: None,
             refused: Vec::new(),
             plan: None,
+            image: None,
         }
     }
 

@@ -199,6 +199,11 @@ pub fn definitions() -> Vec<Tool> {
                 },
             }),
         ),
+        tool(
+            "view_image",
+            "Look at an image: PNG, JPEG, GIF (its first frame) or WebP. A large one is scaled down.",
+            json!({"path": text("The file, relative to the working directory or absolute.")}),
+        ),
     ]
 }
 
@@ -284,6 +289,7 @@ pub fn parse(name: &str, arguments: &str) -> Result<Invocation, String> {
             }
             Ok(Invocation::UpdatePlan(plan))
         }
+        "view_image" => arguments_of::<ViewImage>(name, arguments).map(|ViewImage { path }| Invocation::File(Request::ViewImage { path })),
         unknown => {
             let names: Vec<String> = definitions().into_iter().map(|tool| tool.name).collect();
             let unknown: String = unknown.chars().take(64).collect();
@@ -343,6 +349,12 @@ struct Shell {
 struct BackgroundArguments {
     action: String,
     number: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ViewImage {
+    path: String,
 }
 
 #[derive(Deserialize)]

@@ -92,6 +92,7 @@ impl Gate {
             applied: Some(applied),
             refused: exit.refused,
             plan: None,
+            image: None,
         })
     }
 }

@@ -178,7 +178,7 @@ fn summary(tool: &str, arguments: &str) -> String {
             text("patch").lines().filter(|line| *line != "*** Begin Patch" && *line != "*** End Patch").collect::<Vec<_>>().join("\n")
         }
         "search" => format!("{} {}", text("pattern"), text("path")),
-        "read_file" | "list_dir" => text("path"),
+        "read_file" | "list_dir" | "view_image" => text("path"),
         _ => arguments.to_owned(),
     }
 }

@@ -57,6 +57,16 @@ pub enum WorkerError {
         /// What was attempted.
         access: Access,
     },
+    /// The file is no image that can be shown.
+    #[error("{}: {problem}", visible(path))]
+    Image {
+        /// The path as the caller named it.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+        /// The class of the error.
+        kind: ErrorKind,
+    },
     /// The patch does not parse.
     #[error("the patch was not applied: {0}")]
     Parse(#[from] ParseError),
@@ -104,6 +114,7 @@ impl WorkerError {
             Self::WrongKind { .. } => ErrorKind::WrongKind,
             Self::Argument { .. } | Self::Parse(_) => ErrorKind::Invalid,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::Image { kind, .. } => *kind,
             Self::Match { .. } | Self::Conflict { .. } => ErrorKind::Conflict,
             Self::Rollback { failure, .. } => failure.kind(),
         }
@@ -114,6 +125,7 @@ impl WorkerError {
             Self::System { path, .. }
             | Self::WrongKind { path, .. }
             | Self::TooLarge { path, .. }
+            | Self::Image { path, .. }
             | Self::Match { path, .. }
             | Self::Conflict { path, .. } => Some(path),
             Self::Rollback { failure, .. } => failure.path(),
@@ -132,7 +144,7 @@ impl WorkerError {
     fn access(&self) -> Access {
         match self {
             Self::System { access, .. } | Self::WrongKind { access, .. } | Self::TooLarge { access, .. } => *access,
-            Self::Argument { .. } => Access::Read,
+            Self::Argument { .. } | Self::Image { .. } => Access::Read,
             Self::Parse(_) | Self::Match { .. } | Self::Conflict { .. } | Self::Rollback { .. } => Access::Write,
         }
     }

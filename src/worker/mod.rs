@@ -10,7 +10,7 @@
 //! | `request` | the request and reply |
 //! | `error` | why a call fails |
 //! | `path`, `text` | opening what was named; caps on what is shown |
-//! | `read_file`, `list_dir`, `search`, `instructions` | the tools that read |
+//! | `read_file`, `list_dir`, `search`, `view_image`, `instructions` | the tools that read |
 //! | `patch` | the tool that writes |
 
 mod error;
@@ -22,11 +22,13 @@ mod read_file;
 mod request;
 mod search;
 mod text;
+mod view_image;
 
 use std::path::Path;
 
 pub use error::WorkerError;
-pub use request::{Access, Change, ChangeKind, ErrorKind, Reply, Request};
+pub use request::{Access, Change, ChangeKind, Encoding, ErrorKind, Reply, Request, View};
+pub(crate) use text::visible;
 
 /// Serves one request. Relative paths are taken from `cwd`.
 ///
@@ -48,6 +50,9 @@ pub fn serve(request: &Request, cwd: &Path) -> Reply {
             },
         ),
         Request::ApplyPatch { patch } => patch::apply::apply(cwd, patch),
+        Request::ViewImage { path } => {
+            return view_image::view_image(cwd, path).map_or_else(Reply::from, Reply::Image);
+        }
         Request::ReadInstructions { files } => instructions::read_instructions(cwd, files),
     };
     match served {

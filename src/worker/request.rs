@@ -58,6 +58,11 @@ pub enum Request {
         /// The patch, from `*** Begin Patch` to `*** End Patch`, at most 4 MiB.
         patch: String,
     },
+    /// Show a PNG, JPEG, GIF or WebP image.
+    ViewImage {
+        /// The file.
+        path: String,
+    },
     /// Read a project's instruction files, in the order given.
     ReadInstructions {
         /// Candidates; one that does not exist is skipped.
@@ -73,6 +78,7 @@ impl Request {
             Self::ListDir { path, .. } => format!("list the directory {path}"),
             Self::Search { pattern, path, .. } => format!("search {} for {pattern}", path.as_deref().unwrap_or("the working directory")),
             Self::ApplyPatch { patch } => format!("apply this patch:\n{patch}"),
+            Self::ViewImage { path } => format!("show the image {path} to the model"),
             Self::ReadInstructions { files } => format!("read the instruction files {}", files.join(", ")),
         }
     }
@@ -91,6 +97,8 @@ pub enum Reply {
         /// Whether a cap left something out of `text`, which then says so.
         truncated: bool,
     },
+    /// The image was decoded, and is here as new bytes.
+    Image(View),
     /// The call was not carried out, and nothing was changed.
     Refused {
         /// The class of the reason.
@@ -104,6 +112,33 @@ pub enum Reply {
         /// What was attempted on `path`.
         access: Access,
     },
+}
+
+/// An image as it was decoded, made small enough and encoded anew. Nothing else of the file is left in it.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Pixels across, as encoded here.
+    pub width: u32,
+    /// Pixels down, as encoded here.
+    pub height: u32,
+    /// Pixels across in the file, as it is meant to be seen.
+    pub original_width: u32,
+    /// Pixels down in the file, as it is meant to be seen.
+    pub original_height: u32,
+    /// How it is encoded here.
+    pub encoding: Encoding,
+    /// The encoded image in base64, at most 4 MiB before that.
+    pub base64: String,
+}
+
+/// How an image is encoded.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// Without loss.
+    Png,
+    /// With loss, as photographs are.
+    Jpeg,
 }
 
 /// Why a call was refused.
@@ -120,7 +155,7 @@ pub enum ErrorKind {
     Invalid,
     /// The patch does not fit the files as they are.
     Conflict,
-    /// A size cap was exceeded.
+    /// A cap on bytes or pixels was exceeded.
     TooLarge,
     /// The disk or the quota is full.
     NoSpace,

@@ -74,7 +74,10 @@ fn the_fields_of_a_request_are_those_of_a_stateless_client() {
         assert!(body.get("previous_response_id").is_none());
         keys.push(body["prompt_cache_key"].as_str().unwrap().to_owned());
         let names: Vec<&str> = body["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["apply_patch", "background", "list_dir", "read_file", "request_access", "search", "shell", "update_plan"]);
+        assert_eq!(
+            names,
+            ["apply_patch", "background", "list_dir", "read_file", "request_access", "search", "shell", "update_plan", "view_image"]
+        );
         assert!(
             body["tools"]
                 .as_array()

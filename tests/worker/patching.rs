@@ -325,6 +325,7 @@ proptest! {
                 let left = snapshot(dir.path()).into_keys().filter(|name| name.contains(".portcullis")).count();
                 prop_assert_eq!(left, 0);
             }
+            Reply::Image(_) => prop_assert!(false, "an image, from a patch"),
         }
     }
 }

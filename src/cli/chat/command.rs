@@ -27,6 +27,8 @@ pub(super) enum Command {
     Compact,
     /// Tokens so far.
     Cost,
+    /// Has an image go along with the next prompt.
+    Image(String),
     /// Where the log is.
     Log,
     /// Goes on with another session.
@@ -36,7 +38,7 @@ pub(super) enum Command {
 }
 
 /// Each command as it is typed, with what it is for.
-pub(super) const ALL: [(&str, &str); 14] = [
+pub(super) const ALL: [(&str, &str); 15] = [
     ("/ask", "when you are asked; /ask always|when-needed|never changes it"),
     ("/background", "programs that go on in the background"),
     ("/compact", "have the conversation summed up, so that it costs less from here on"),
@@ -44,6 +46,7 @@ pub(super) const ALL: [(&str, &str); 14] = [
     ("/diff", "what differs from the last commit, in the workspace"),
     ("/grants", "what you allowed for longer than one call"),
     ("/help", "this list"),
+    ("/image", "an image for the next prompt: /image sketch.png"),
     ("/log", "where the record of this session is"),
     ("/output", "the last output of a program in the background: /output 1"),
     ("/policy", "what the model's calls may do"),
@@ -55,6 +58,10 @@ pub(super) const ALL: [(&str, &str); 14] = [
 
 /// Reads a line that begins with a slash. The error is for the person.
 pub(super) fn parse(line: &str) -> Result<Command, String> {
+    // Names of files can hold blanks.
+    if let Some(file) = line.strip_prefix("/image ").map(str::trim).filter(|file| !file.is_empty()) {
+        return Ok(Command::Image(file.to_owned()));
+    }
     let mut words = line.split_whitespace();
     let name = words.next().unwrap_or_default();
     let argument = words.next();
@@ -73,6 +80,7 @@ pub(super) fn parse(line: &str) -> Result<Command, String> {
         ("/ask", Some(_)) => Err("/ask takes always, when-needed or never".to_owned()),
         ("/revoke", Some(id)) => Ok(Command::Revoke(id.to_owned())),
         ("/revoke", None) => Err("/revoke needs the id of a grant; /grants gives them".to_owned()),
+        ("/image", _) => Err("/image needs the name of a file, relative to the working directory or absolute".to_owned()),
         ("/output", _) => number().map(Command::Output),
         ("/stop", _) => number().map(Command::Stop),
         (_, Some(_)) if ALL.iter().any(|(known, _)| *known == name) => Err(format!("{name} takes nothing more")),
@@ -119,12 +127,14 @@ mod tests {
             ("/ask sometimes", "always, when-needed or never"),
             ("/diff all", "takes nothing more"),
             ("/revoke", "needs the id"),
+            ("/image", "needs the name"),
         ];
         for (line, expected) in cases {
             let error = parse(line).unwrap_err();
             assert!(error.contains(expected), "{line}: {error}");
         }
         assert_eq!(parse("/ask always"), Ok(Command::Ask(Some(Ask::Always))));
+        assert_eq!(parse("/image a b.png"), Ok(Command::Image("a b.png".to_owned())));
         assert_eq!(parse("/stop 2"), Ok(Command::Stop(2)));
     }
 

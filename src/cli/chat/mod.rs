@@ -24,7 +24,7 @@ use self::{
 };
 use super::{
     endpoint::Provider,
-    exec::ExecError,
+    exec::{ExecError, absolute},
     exit::Exit,
     report,
     resolve::{self, Folders, ResolveError, Resolved},
@@ -53,6 +53,8 @@ pub(super) struct Chat {
     pub(super) policy: Option<String>,
     pub(super) workspace: Option<PathBuf>,
     pub(super) provider: Provider,
+    /// Files of images for the first prompt.
+    pub(super) images: Vec<PathBuf>,
     pub(super) ask: Option<Ask>,
     pub(super) kept: Option<Kept>,
 }
@@ -188,7 +190,7 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
             number = signals.end() => return Ok(Ended::Exit(Exit::Signal(number))),
         };
         trusted.still()?;
-        Talk { session, screen, output, editor, signals }.run().await.map_err(ChatError::from)
+        Talk { session, screen, output, editor, signals, attached: Vec::new() }.run(&absolute(&chat.images)).await.map_err(ChatError::from)
     });
     terminal::restore();
     match exit? {

@@ -1,5 +1,7 @@
 //! Does what is asked for with a slash.
 
+use std::path::Path;
+
 use super::{
     command::{self, Command},
     talk::{Doing, Ended, Next, Talk, shown},
@@ -10,7 +12,7 @@ use crate::{
     cli::{exec::ExecError, exit::Exit},
     model::Usage,
     policy::claims,
-    tools::Gate,
+    tools::{AttachError, Gate},
     ui::{
         sanitize::{visible, visible_line},
         screen::dollars,
@@ -81,12 +83,26 @@ impl Talk {
                 let text = [vec![text], misses].concat().join("\n");
                 self.say(Tone::Plain, &text)?;
             }
+            Command::Image(file) => self.attach(Path::new(&file)).await?,
             Command::Log => {
                 let path = visible_line(&self.session.gate().log().path().display().to_string());
                 self.screen.borrow_mut().say_whole(&path).map_err(shown)?;
             }
         }
         Ok(Next::Goes)
+    }
+
+    /// Has an image go along with the next prompt.
+    pub(super) async fn attach(&mut self, file: &Path) -> Result<(), ExecError> {
+        match self.session.gate().attach(file).await {
+            Ok(attachment) => {
+                let text = format!("{} goes along with your next prompt.", visible_line(&attachment.label));
+                self.attached.push(attachment);
+                self.say(Tone::Plain, &text)
+            }
+            Err(AttachError::Refused(why)) => self.say(Tone::Bad, &visible(&format!("The image is not sent: {why}"))),
+            Err(AttachError::Gate(error)) => Err(TurnError::from(error).into()),
+        }
     }
 
     /// What differs from the last commit, by the person's wish but in a sandbox: a repository's settings can name programs.

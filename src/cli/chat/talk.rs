@@ -1,6 +1,6 @@
 //! The session itself: read a line, do what it says, until there is no more.
 
-use std::{cell::RefCell, io, rc::Rc};
+use std::{cell::RefCell, io, path::PathBuf, rc::Rc};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -10,9 +10,9 @@ use tokio::{
 };
 
 use crate::{
-    agent::{Event, Interrupt, Observer, Session, TurnError, compact, turn},
+    agent::{Event, Interrupt, Observer, Prompt, Session, TurnError, compact, turn},
     cli::{exec::ExecError, exit::Exit},
-    tools::Live,
+    tools::{Attachment, Live},
     ui::{
         line_editor::{LineEditor, Typed},
         quiet::Quiet,
@@ -62,6 +62,8 @@ pub(super) struct Talk {
     pub(super) output: UnboundedReceiver<Live>,
     pub(super) editor: LineEditor,
     pub(super) signals: Signals,
+    /// Images for the next prompt.
+    pub(super) attached: Vec<Attachment>,
 }
 
 /// Shows the events of a turn on the shared screen.
@@ -86,7 +88,7 @@ pub(super) enum Ended {
 #[derive(Clone, Copy)]
 pub(super) enum Doing<'a> {
     /// A turn, with what the person said.
-    Turn(&'a str),
+    Turn(&'a Prompt),
     /// A compaction.
     Compact,
 }
@@ -98,15 +100,20 @@ pub(super) enum Next {
 }
 
 impl Talk {
-    /// Runs it to its end.
-    pub(super) async fn run(mut self) -> Result<Ended, ExecError> {
+    /// Runs it to its end. `images` go along with the first prompt.
+    pub(super) async fn run(mut self, images: &[PathBuf]) -> Result<Ended, ExecError> {
         // For all of the session: what is typed between two prompts arrives at the next one as it was typed.
         let _quiet = Quiet::begin().map_err(shown)?;
         self.greet().map_err(shown)?;
         // Before the prompt is known, and while the person may be typing it already.
         self.session.warm().await;
+        let mut images = images.iter();
         let ended = loop {
-            match self.step().await {
+            let next = match images.next() {
+                Some(file) => self.attach(file).await.map(|()| Next::Goes),
+                None => self.step().await,
+            };
+            match next {
                 Ok(Next::Goes) => {}
                 Ok(Next::Ends(ended)) => break Ok(ended),
                 Err(error) => break Err(error),
@@ -153,7 +160,10 @@ impl Talk {
         match text.trim() {
             "" => Ok(Next::Goes),
             line if line.starts_with('/') => self.obey(line).await,
-            _ => self.watched(Doing::Turn(&text)).await,
+            _ => {
+                let prompt = Prompt { text, images: std::mem::take(&mut self.attached) };
+                self.watched(Doing::Turn(&prompt)).await
+            }
         }
     }
 
