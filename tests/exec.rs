@@ -35,6 +35,8 @@ mod provider;
 mod reach;
 #[path = "exec/requests.rs"]
 mod requests;
+#[path = "exec/resuming.rs"]
+mod resuming;
 #[path = "exec/setup.rs"]
 mod setup;
 #[path = "exec/support.rs"]

@@ -1,6 +1,6 @@
 //! The conversation, in memory as it is sent and on disk as it can be taken up again. Every item is on disk before it is sent.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -43,25 +43,24 @@ impl History {
     ///
     /// # Errors
     /// If that cannot be kept.
-    pub fn resume(mut items: Vec<Box<RawValue>>, prefix: usize, rollout: Rollout) -> Result<Self, RolloutError> {
-        let mut history = Self { conversation: Conversation::new(), rollout, prefix, said: Vec::new() };
+    pub fn resume(mut conversation: Conversation, prefix: usize, rollout: Rollout) -> Result<Self, RolloutError> {
         let reasons = |item: &RawValue| Kind::of(item).is_some_and(|kind| kind.r#type == "reasoning");
-        let kept = items.iter().rposition(|item| !reasons(item)).map_or(0, |last| last + 1);
-        history.rollout.forget(items.len() - kept)?;
-        items.truncate(kept);
-        let mut open: Vec<String> = Vec::new();
-        let mut answered = BTreeSet::new();
-        for (place, item) in items.iter().enumerate() {
-            history.conversation.push_raw(item);
+        let places = 0..conversation.len();
+        let trailing = places.rev().take_while(|place| conversation.item(*place).is_some_and(reasons)).count();
+        conversation.take_back(trailing);
+        let (mut said, mut open, mut answered) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for (place, item) in conversation.items().enumerate() {
             if place >= prefix {
-                history.said.extend(user_text(item));
+                said.extend(user_text(item));
             }
             match Kind::of(item) {
-                Some(Kind { r#type, call_id: Some(call) }) if r#type == "function_call" => open.push(call),
-                Some(Kind { r#type, call_id: Some(call) }) if r#type == "function_call_output" => drop(answered.insert(call)),
+                Some(Kind { r#type, call_id: Some(call) }) if r#type == "function_call" => open.push(call.into_owned()),
+                Some(Kind { r#type, call_id: Some(call) }) if r#type == "function_call_output" => drop(answered.insert(call.into_owned())),
                 _ => {}
             }
         }
+        let mut history = Self { conversation, rollout, prefix, said };
+        history.rollout.forget(trailing)?;
         for call in open.into_iter().filter(|call| !answered.contains(call)) {
             history.output(&call, ABORTED)?;
         }
@@ -209,13 +208,15 @@ pub struct Shortened {
 
 /// As much of an item as has to be known of it.
 #[derive(Deserialize)]
-struct Kind {
-    r#type: String,
-    call_id: Option<String>,
+struct Kind<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    call_id: Option<Cow<'a, str>>,
 }
 
-impl Kind {
-    fn of(item: &RawValue) -> Option<Self> {
+impl<'a> Kind<'a> {
+    fn of(item: &'a RawValue) -> Option<Self> {
         serde_json::from_str(item.get()).ok()
     }
 }
@@ -274,7 +275,7 @@ mod tests {
         drop(history);
         for _ in 0..2 {
             let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
-            let resumed = History::resume(read.items, read.header.prefix, read.rollout).unwrap();
+            let resumed = History::resume(read.conversation, read.header.prefix, read.rollout).unwrap();
             let text = String::from_utf8(resumed.conversation.as_bytes().to_vec()).unwrap();
             assert!(text.as_bytes().starts_with(&before));
             assert_eq!(text.matches("Aborted").count(), 1, "{text}");
@@ -299,7 +300,7 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&bytes).matches("data:image/png;base64,").count(), 3);
         drop(history);
         let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
-        let mut again = History::resume(read.items, 0, read.rollout).unwrap();
+        let mut again = History::resume(read.conversation, 0, read.rollout).unwrap();
         assert_eq!(again.conversation.as_bytes(), bytes);
         assert_eq!(again.said(1000), said);
         // What is left after a compaction is the words, the names of the images among them.
@@ -332,7 +333,7 @@ mod tests {
         assert!(text.find("\"compaction\"") < text.find("the summary") && text.find("the summary") < text.find("the ledger"), "{text}");
         assert!(!text.contains("old output") && !text.contains("long"), "{text}");
         let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
-        let again = History::resume(read.items, read.header.prefix, read.rollout).unwrap();
+        let again = History::resume(read.conversation, read.header.prefix, read.rollout).unwrap();
         assert_eq!(again.conversation.as_bytes(), bytes);
         assert_eq!(again.said(50), ["short"]);
     }
@@ -422,7 +423,7 @@ mod tests {
                         bytes.extend_from_slice(&b"{\"item\":{\"type\":\"message\",\"role\":\"user\"}}"[..torn]);
                         std::fs::write(&path, bytes).unwrap();
                         let read = Rollout::open(state.path(), Path::new("/w"), &id).unwrap();
-                        history = History::resume(read.items, read.header.prefix, read.rollout).unwrap();
+                        history = History::resume(read.conversation, read.header.prefix, read.rollout).unwrap();
                     }
                 }
                 // Only what is sent has to stay; reasoning on which nothing follows may go until then.

@@ -19,7 +19,7 @@ use super::{
     ledger::Ledger,
     prefix::{Prefix, instruction_candidates},
     repeats::Repeats,
-    rollout::{Header, Reopened, Rollout, RolloutError},
+    rollout::{Header, Pruning, Reopened, Rollout, RolloutError, prune},
     turn::TurnSummary,
 };
 
@@ -89,7 +89,7 @@ impl Session {
         gate.record_beginning()?;
         let assembled = async {
             let (client, prefix) = (Client::new(endpoint)?, read_prefix(&gate).await?);
-            let resumed = kept.as_ref().map(|kept| kept.items.len());
+            let resumed = kept.as_ref().map(|kept| kept.conversation.len());
             let begun = match kept {
                 None => fresh(id, &client, &gate, &prefix)?,
                 Some(kept) => go_on(kept, &client, &gate, &prefix)?,
@@ -137,11 +137,12 @@ impl Session {
         }
     }
 
-    /// Writes its end to the log. What runs in the background ends with it.
+    /// Writes its end to the log. What runs in the background ends with it. Sessions that are old go then, and not when somebody waits for a beginning.
     ///
     /// # Errors
     /// If it cannot be recorded.
     pub fn end(&self) -> Result<(), LogError> {
+        prune(&self.gate.session().state, &Pruning::default());
         self.gate.record_ends()?;
         self.gate.log().append(Record::SessionEnd)
     }
@@ -206,10 +207,10 @@ fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begu
 
 /// What the model was told stays; what is otherwise by now is added.
 fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begun, SessionError> {
-    let Reopened { header, items, rollout } = kept;
+    let Reopened { header, conversation, rollout } = kept;
     gate.log().append(Record::Resumed { session: header.session.clone() })?;
     let (head, _) = prefix.begin(client.endpoint(), &header.cache_key);
-    let mut history = History::resume(items, header.prefix, rollout)?;
+    let mut history = History::resume(conversation, header.prefix, rollout)?;
     if header.fingerprint != gate.policy().fingerprint() {
         history.developer(&format!("From here on another policy is in force, in place of the one before:\n\n{}", render(gate.policy())))?;
     }

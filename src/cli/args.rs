@@ -55,6 +55,9 @@ pub(super) struct ResumeArguments {
     /// Print the list instead.
     #[arg(long, conflicts_with_all = ["session", "last"])]
     pub(super) list: bool,
+    /// With --list: all of them, not only the last 20.
+    #[arg(long, requires = "list")]
+    pub(super) all: bool,
     #[command(flatten)]
     chat: ChatArguments,
 }
@@ -243,6 +246,9 @@ pub(super) enum Command {
     /// Begin a session that shares everything so far with an earlier one, and leave that one as it is.
     #[command(after_help = RESUME_EXAMPLES)]
     Fork(ResumeArguments),
+    /// Take away old sessions.
+    #[command(subcommand, after_help = super::sessions::EXAMPLES)]
+    Sessions(super::sessions::SessionsCommand),
     /// List what you allowed for longer than one call, take it back, or look back on what you were asked.
     #[command(subcommand, after_help = super::grants::EXAMPLES)]
     Grants(super::grants::GrantsCommand),
@@ -320,6 +326,9 @@ pub(super) struct ExecArguments {
     /// A file with a JSON schema that the answer is to meet. An answer that is no JSON is a failure.
     #[arg(long, value_name = "FILE")]
     output_schema: Option<PathBuf>,
+    /// Go on with an earlier session of this workspace: its id, or `last` for the one that was worked in last.
+    #[arg(long, value_name = "SESSION|last")]
+    resume: Option<String>,
     /// The task; `-`, or none, reads it from standard input.
     prompt: Option<String>,
 }
@@ -368,6 +377,7 @@ impl From<ExecArguments> for Task {
             approver_timeout: arguments.approver.approver_timeout,
             json: arguments.json,
             output_schema: arguments.output_schema,
+            resume: arguments.resume,
         }
     }
 }
@@ -378,6 +388,7 @@ Examples:
   portcullis exec --policy read-only \"What does this repository do?\"
   portcullis exec -i sketch.png \"Build this page.\"
   portcullis exec --provider-url http://127.0.0.1:8080/v1 --model local --json - < task.txt
+  portcullis exec --resume last \"And now the tests.\"
   portcullis exec --output-schema answer.json \"List the public functions of src/lib.rs.\"
   portcullis exec --approver \"$HOME/bin/ask-in-editor --quiet\" \"Tidy the branches.\"";
 

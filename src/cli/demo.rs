@@ -94,7 +94,7 @@ fn try_run() -> Result<Exit, DemoError> {
     let paint = Paint::of(&io::stdout());
     intro(paint).map_err(DemoError::Output)?;
     let mut observer = Watching { screen: Screen::new(io::stdout(), paint), collected: Collected::default() };
-    if let (Exit::Signal(number), _) = exec::drive(&id, endpoint, gate, Asked { text: PROMPT, images: &[] }, &mut observer)? {
+    if let (Exit::Signal(number), _) = exec::drive(&id, endpoint, gate, None, Asked { text: PROMPT, images: &[] }, &mut observer)? {
         report(&"interrupted; all that the turn had started was ended");
         return Ok(Exit::Signal(number));
     }

@@ -13,7 +13,11 @@ use super::{
     resolve::{self, Folders, Resolved},
 };
 use crate::{
-    agent::{Event, Interrupt, Observer, Prompt, Session, SessionError, TurnError, TurnSummary, turn},
+    agent::{
+        Event, Interrupt, Observer, Prompt, Session, SessionError, TurnError, TurnSummary,
+        rollout::{Reopened, Rollout, RolloutError, list},
+        turn,
+    },
     approval::{Approver, NoProgram, Store},
     audit::Log,
     model::{Endpoint, ModelError},
@@ -41,6 +45,7 @@ pub(super) struct Task {
     pub(super) approver_timeout: Duration,
     pub(super) json: bool,
     pub(super) output_schema: Option<PathBuf>,
+    pub(super) resume: Option<String>,
 }
 
 /// Runs a task to its end.
@@ -138,6 +143,7 @@ impl ExecError {
             | Self::Provider(_)
             | Self::Approver(_)
             | Self::Attach(AttachError::Refused(_))
+            | Self::Session(SessionError::Rollout(RolloutError::NoSuch { .. } | RolloutError::Open { .. }))
             | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => Exit::Usage,
             Self::Resolve(error) => error.exit(),
             Self::Session(SessionError::Model(_)) | Self::Turn(TurnError::Model(_) | TurnError::Cut { .. }) => Exit::Provider,
@@ -172,6 +178,10 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
         None => None,
     };
     let resolved = resolve::resolve(task.workspace.as_deref(), task.policy.as_deref(), &folders)?;
+    let kept = match &task.resume {
+        Some(which) => Some(reopen(which, &resolved.session.state, &resolved.session.workspace)?),
+        None => None,
+    };
     // Before the event loop and its threads: the launcher must start small.
     let launcher = Launcher::start()?;
     let id = uuid::Uuid::now_v7().to_string();
@@ -191,12 +201,12 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     let asked = Asked { text: &prompt, images: &images };
     if task.json {
         let mut observer = JsonLines(io::stdout());
-        let (exit, summary) = drive(&id, endpoint, gate, asked, &mut observer)?;
+        let (exit, summary) = drive(&id, endpoint, gate, kept, asked, &mut observer)?;
         check_answer(task, summary.as_ref())?;
         Ok(exit)
     } else {
         let mut observer = Progress(Screen::stderr());
-        let (exit, summary) = drive(&id, endpoint, gate, asked, &mut observer)?;
+        let (exit, summary) = drive(&id, endpoint, gate, kept, asked, &mut observer)?;
         check_answer(task, summary.as_ref())?;
         if let Some(TurnSummary { answer, .. }) = summary {
             // On a terminal the answer has just been seen.
@@ -244,6 +254,7 @@ pub(super) fn drive(
     id: &str,
     endpoint: Endpoint,
     gate: Gate,
+    kept: Option<Reopened>,
     asked: Asked<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(Exit, Option<TurnSummary>), ExecError> {
@@ -252,7 +263,7 @@ pub(super) fn drive(
         let stop = stop_signal().map_err(ExecError::Runtime)?;
         tokio::pin!(stop);
         let mut session = tokio::select! {
-            session = Session::begin(id, endpoint, gate, None) => session?,
+            session = Session::begin(id, endpoint, gate, kept) => session?,
             signal = &mut stop => return Ok((Exit::Signal(signal), None)),
         };
         observer.event(&session.started()).map_err(TurnError::Output)?;
@@ -349,6 +360,17 @@ fn stop_signal() -> io::Result<impl Future<Output = i32>> {
             Err(_) => std::future::pending().await,
         }
     })
+}
+
+/// An earlier session of the workspace, by its id or as the `last` one.
+fn reopen(which: &str, state: &Path, workspace: &Path) -> Result<Reopened, ExecError> {
+    let session = if which == "last" {
+        let none = || RolloutError::NoSuch { what: format!("of {}", workspace.display()) };
+        list(state, workspace, 1).into_iter().next().ok_or_else(none).map_err(SessionError::from)?.header.session
+    } else {
+        which.to_owned()
+    };
+    Ok(Rollout::open(state, workspace, &session).map_err(SessionError::from)?)
 }
 
 /// A schema of the person's, who names the file.

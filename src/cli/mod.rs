@@ -17,6 +17,7 @@ mod resolve;
 mod sandbox;
 #[cfg(target_os = "linux")]
 mod selftest;
+mod sessions;
 mod show;
 
 use std::{fmt::Display, io::Write, process::ExitCode};
@@ -48,7 +49,11 @@ fn run(arguments: Arguments) -> Exit {
     let Some(command) = arguments.command else { return chat::run(&arguments.chat.into()) };
     match command {
         Command::Exec(exec) => exec::run(&exec.into()),
-        Command::Resume(arguments) | Command::Fork(arguments) if arguments.list => chat::list(&arguments.chat(false)),
+        Command::Resume(arguments) | Command::Fork(arguments) if arguments.list => {
+            let every = arguments.all;
+            chat::list(&arguments.chat(false), every)
+        }
+        Command::Sessions(command) => sessions::run(&command),
         Command::Resume(arguments) => chat::run(&arguments.chat(false)),
         Command::Fork(arguments) => chat::run(&arguments.chat(true)),
         Command::Grants(command) => grants::run(&command),

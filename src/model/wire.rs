@@ -359,7 +359,8 @@ impl Conversation {
         (0..self.starts.len()).filter_map(|place| self.item(place))
     }
 
-    fn item(&self, place: usize) -> Option<&RawValue> {
+    /// One item.
+    pub fn item(&self, place: usize) -> Option<&RawValue> {
         serde_json::from_slice(self.item_bytes(place)?).ok()
     }
 

@@ -6,27 +6,29 @@ use super::{ChatError, Kept, Which};
 use crate::{
     agent::{
         SessionError,
-        rollout::{Listed, Reopened, Rollout, RolloutError, list},
+        rollout::{Listed, Reopened, Rollout, RolloutError, count, list},
     },
     approval::question::{Line, LineKind},
     ui::{choice::choose, sanitize::visible_line},
 };
 
+/// Sessions that are listed unless all are asked for.
+const LISTED: usize = 20;
 /// As many as there are keys for.
 const OFFERED: usize = 9;
 
 /// Opens the session that is meant; none if the person chose none.
-pub(super) fn find(kept: &Kept, state: &Path, workspace: &Path) -> Result<Option<Reopened>, ChatError> {
+pub(in crate::cli) fn find(kept: &Kept, state: &Path, workspace: &Path) -> Result<Option<Reopened>, ChatError> {
     let none = || SessionError::from(RolloutError::NoSuch { what: format!("of {}", workspace.display()) });
     let session = match &kept.which {
         Which::Session(session) => session.clone(),
-        Which::Last => list(state, workspace).into_iter().next().ok_or_else(none)?.header.session,
+        Which::Last => list(state, workspace, 1).into_iter().next().ok_or_else(none)?.header.session,
         Which::Chosen => {
-            let found = list(state, workspace);
+            let found = list(state, workspace, OFFERED);
             if found.is_empty() {
                 return Err(none().into());
             }
-            match chosen(&found).map_err(ChatError::Terminal)? {
+            match chosen(&found, count(state, workspace)).map_err(ChatError::Terminal)? {
                 Some(session) => session,
                 None => return Ok(None),
             }
@@ -40,7 +42,7 @@ pub(super) fn find(kept: &Kept, state: &Path, workspace: &Path) -> Result<Option
     Ok(Some(opened.map_err(SessionError::from)?))
 }
 
-fn chosen(found: &[Listed]) -> io::Result<Option<String>> {
+fn chosen(found: &[Listed], all: usize) -> io::Result<Option<String>> {
     let keys: Vec<(char, String)> =
         found.iter().zip('1'..='9').take(OFFERED).map(|(listed, key)| (key, listed.header.session.clone())).collect();
     let mut lines = Vec::new();
@@ -48,8 +50,8 @@ fn chosen(found: &[Listed]) -> io::Result<Option<String>> {
         lines.push(Line { kind: LineKind::Title, text: format!("{key}  {}", ago(listed.last)) });
         lines.push(Line { kind: LineKind::Text, text: listed.title.clone() });
     }
-    if found.len() > OFFERED {
-        lines.push(Line { kind: LineKind::Note, text: format!("{} older ones: `portcullis resume --list`", found.len() - OFFERED) });
+    if found.len() == OFFERED && all > OFFERED {
+        lines.push(Line { kind: LineKind::Note, text: format!("{} older ones: `portcullis resume --list`", all - OFFERED) });
     }
     let last = keys.last().map_or('1', |(key, _)| *key);
     let offered: Vec<(char, &str)> = keys.iter().map(|(key, _)| (*key, if *key == last { "go on with this one" } else { "" })).collect();
@@ -57,13 +59,19 @@ fn chosen(found: &[Listed]) -> io::Result<Option<String>> {
     Ok(answer.and_then(|answer| keys.into_iter().find(|(key, _)| *key == answer)).map(|(_, session)| session))
 }
 
-/// All of them, a line each.
-pub(super) fn table(state: &Path, workspace: &Path) -> String {
-    let found = list(state, workspace);
+/// The last ones or all of them, a line each.
+pub(super) fn table(state: &Path, workspace: &Path, every: bool) -> String {
+    let found = list(state, workspace, if every { usize::MAX } else { LISTED });
     if found.is_empty() {
         return format!("no session was kept for {}\n", visible_line(&workspace.display().to_string()));
     }
-    found.iter().map(|listed| format!("{}  {:>14}  {}\n", listed.header.session, ago(listed.last), visible_line(&listed.title))).collect()
+    let line = |listed: &Listed| format!("{}  {:>14}  {}\n", listed.header.session, ago(listed.last), visible_line(&listed.title));
+    let mut text: String = found.iter().map(line).collect();
+    let all = count(state, workspace);
+    if !every && found.len() == LISTED && all > LISTED {
+        text.push_str(&format!("{} older ones; --all lists them as well\n", all - LISTED));
+    }
+    text
 }
 
 fn ago(when: SystemTime) -> String {

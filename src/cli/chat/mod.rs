@@ -218,10 +218,10 @@ fn again(chat: &Chat) -> ChatError {
 }
 
 /// Prints the sessions of a workspace.
-pub(super) fn list(chat: &Chat) -> Exit {
+pub(super) fn list(chat: &Chat, every: bool) -> Exit {
     let folders = Folders::from_environment();
     match resolve::find_workspace(chat.workspace.as_deref(), &folders.home) {
-        Ok((workspace, _)) => super::output::print(&kept::table(&folders.state, &workspace)).err().unwrap_or(Exit::Success),
+        Ok((workspace, _)) => super::output::print(&kept::table(&folders.state, &workspace, every)).err().unwrap_or(Exit::Success),
         Err(error) => {
             report(&error);
             error.exit()

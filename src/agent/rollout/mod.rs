@@ -4,25 +4,30 @@
 //! the last N items were never sent, `{"compact":N}` where the last N items were replaced by those that follow, or `{"turn":"…"}` with the beginning of what the person asked. A last line that is not whole is as if it had
 //! never been written. Such a file holds what the person and the model said; no sandbox sees the folder.
 
+mod listing;
+mod pruning;
+mod reading;
+
+pub use listing::{Listed, count, list};
+pub use pruning::{Pruned, Pruning, prune};
+
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, Read, Write},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
+use self::reading::{Read, copy_lines, read};
 use super::cache::HeadSegment;
+use crate::model::Conversation;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 /// The version that this program writes.
 const VERSION: u32 = 1;
-/// The longest file that is taken up again, in bytes.
-const CAP: u64 = 512 * 1024 * 1024;
-/// Bytes at the beginning of a file in which its title is looked for.
-const TITLE_WITHIN: u64 = 256 * 1024;
 /// Characters of a title.
 const TITLE: usize = 80;
 
@@ -111,7 +116,7 @@ pub enum RolloutError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Line<'a> {
+pub(super) enum Line<'a> {
     #[serde(borrow)]
     Item(&'a RawValue),
     Forget(usize),
@@ -127,24 +132,13 @@ pub struct Rollout {
     length: u64,
 }
 
-/// A session as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// What it was.
-    pub header: Header,
-    /// The beginning of what was asked first.
-    pub title: String,
-    /// When it was written to last.
-    pub last: SystemTime,
-}
-
-/// A session that was read: what it was, its items, and the file to go on with.
+/// A session that was read: what it was, its conversation, and the file to go on with.
 #[derive(Debug)]
 pub struct Reopened {
     /// What it was.
     pub header: Header,
-    /// The items that were, or would have been, sent.
-    pub items: Vec<Box<RawValue>>,
+    /// What was, or would have been, sent.
+    pub conversation: Conversation,
     /// To go on with.
     pub rollout: Rollout,
 }
@@ -189,14 +183,13 @@ impl Rollout {
             Err(TryLockError::WouldBlock) => return Err(RolloutError::Open { path }),
             Err(TryLockError::Error(source)) => return Err(RolloutError::System { path, doing: "read", source }),
         }
-        let (text, length) = whole_lines(&path, &mut file)?;
+        let Read { header, conversation, length } = read(&mut file).map_err(|error| error.of(&path))?;
         let malformed = |why: String| RolloutError::Malformed { path: path.clone(), why };
-        let (header, items) = read(&text).map_err(malformed)?;
         if header.workspace != workspace || header.session != session {
             return Err(malformed("it is the file of another session".to_owned()));
         }
         file.set_len(length).map_err(|source| RolloutError::System { path: path.clone(), doing: "kept", source })?;
-        Ok(Reopened { header, items, rollout: Self { path, file, length } })
+        Ok(Reopened { header, conversation, rollout: Self { path, file, length } })
     }
 
     /// Begins a file that shares all items of another session so far. That one may be open; it stays as it is.
@@ -206,14 +199,12 @@ impl Rollout {
     pub fn fork(state: &Path, workspace: &Path, session: &str, fork: &str) -> Result<Reopened, RolloutError> {
         let path = find(state, workspace, session)?;
         let mut file = open(&path, false)?;
-        let (text, _) = whole_lines(&path, &mut file)?;
-        let (header, items) = read(&text).map_err(|why| RolloutError::Malformed { path, why })?;
+        let Read { header, conversation, length } = read(&mut file).map_err(|error| error.of(&path))?;
         let header = Header { fork_of: Some(header.session), session: fork.to_owned(), ..header };
         let mut rollout = Self::create(state, &header)?;
-        for line in text.lines().skip(1) {
-            rollout.raw_line(line.as_bytes())?;
-        }
-        Ok(Reopened { header, items, rollout })
+        copy_lines(&mut file, length, &mut rollout.file).map_err(|error| error.of(&path))?;
+        rollout.length = rollout.file.metadata().map_or(0, |metadata| metadata.len());
+        Ok(Reopened { header, conversation, rollout })
     }
 
     /// Appends an item.
@@ -282,62 +273,10 @@ fn open(path: &Path, append: bool) -> Result<File, RolloutError> {
     opened.map_err(|source| RolloutError::System { path: path.to_path_buf(), doing: "read", source })
 }
 
-/// The lines of a file, and how many bytes they are. What broke off at its end is left out, which may be within a character.
-fn whole_lines(path: &Path, file: &mut File) -> Result<(String, u64), RolloutError> {
-    let mut bytes = Vec::new();
-    let system = |source| RolloutError::System { path: path.to_path_buf(), doing: "read", source };
-    file.take(CAP + 1).read_to_end(&mut bytes).map_err(system)?;
-    let malformed = |why: String| RolloutError::Malformed { path: path.to_path_buf(), why };
-    if bytes.len() as u64 > CAP {
-        return Err(malformed(format!("it is longer than {CAP} bytes")));
-    }
-    bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
-    let length = bytes.len() as u64;
-    Ok((String::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?, length))
-}
-
-/// Reads whole lines. The error names the line.
-fn read(text: &str) -> Result<(Header, Vec<Box<RawValue>>), String> {
-    let mut lines = text.lines().zip(1..);
-    let (first, _) = lines.next().ok_or("it is empty")?;
-    let header: Header = serde_json::from_str(first).map_err(|error| format!("line 1: {error}"))?;
-    if header.v != VERSION {
-        return Err(format!("it is of version {}, and this program knows {VERSION}", header.v));
-    }
-    let mut items: Vec<Box<RawValue>> = Vec::new();
-    for (line, number) in lines {
-        match serde_json::from_str(line).map_err(|error| format!("line {number}: {error}"))? {
-            Line::Item(raw) => items.push(raw.to_owned()),
-            Line::Forget(count) | Line::Compact(count) => items.truncate(items.len().saturating_sub(count)),
-            Line::Turn(_) => {}
-        }
-    }
-    Ok((header, items))
-}
-
-/// The sessions of a workspace, those written to last first. Files that make no sense are left out.
-pub fn list(state: &Path, workspace: &Path) -> Vec<Listed> {
-    let Ok(entries) = fs::read_dir(folder(state, workspace)) else { return Vec::new() };
-    let mut files: Vec<(SystemTime, PathBuf)> =
-        entries.flatten().filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
-    files.sort();
-    files.into_iter().rev().filter_map(|(last, path)| peek(&path, last)).filter(|listed| listed.header.workspace == workspace).collect()
-}
-
-fn peek(path: &Path, last: SystemTime) -> Option<Listed> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
-    let mut lines = BufReader::new(file.take(TITLE_WITHIN)).lines().map_while(Result::ok);
-    let header: Header = serde_json::from_str(&lines.next()?).ok()?;
-    let title = lines.find_map(|line| match serde_json::from_str::<Line<'_>>(&line) {
-        Ok(Line::Turn(title)) => Some(title),
-        _ => None,
-    });
-    // A session in which nothing was asked is none to go on with.
-    Some(Listed { header, title: title?, last })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -350,8 +289,8 @@ mod tests {
         Header::new(session, workspace, workspace, "m", "f".to_owned(), 0)
     }
 
-    fn texts(items: &[Box<RawValue>]) -> Vec<String> {
-        items.iter().map(|item| item.get().to_owned()).collect()
+    fn texts(conversation: &Conversation) -> Vec<String> {
+        conversation.items().map(|item| item.get().to_owned()).collect()
     }
 
     #[test]
@@ -371,18 +310,18 @@ mod tests {
         drop(rollout);
         let all = fs::read(&path).unwrap();
         let expected = ["{\"a\": 1}", "{\"b\":\"ü\\n\"}", "{\"d\":0}"];
-        assert_eq!(texts(&Rollout::open(state.path(), workspace, &id).unwrap().items), expected);
+        assert_eq!(texts(&Rollout::open(state.path(), workspace, &id).unwrap().conversation), expected);
         let first = all.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         for cut in first..all.len() {
             fs::write(&path, &all[..cut]).unwrap();
             let read = Rollout::open(state.path(), workspace, &id).unwrap();
-            assert!(read.items.len() <= 3, "{cut}");
+            assert!(read.conversation.len() <= 3, "{cut}");
             let mut rollout = read.rollout;
             rollout.item(&raw("{\"after\":true}")).unwrap();
             drop(rollout);
             let again = Rollout::open(state.path(), workspace, &id).unwrap();
-            assert_eq!(texts(&again.items).last().unwrap(), "{\"after\":true}");
-            assert_eq!(again.items.len(), read.items.len() + 1);
+            assert_eq!(texts(&again.conversation).last().unwrap(), "{\"after\":true}");
+            assert_eq!(again.conversation.len(), read.conversation.len() + 1);
         }
     }
 
@@ -398,22 +337,53 @@ mod tests {
         assert!(matches!(Rollout::open(state.path(), here, &ids[0]), Err(RolloutError::Open { .. })));
         assert!(matches!(Rollout::open(state.path(), here, &ids[2]), Err(RolloutError::NoSuch { .. })));
         assert!(matches!(Rollout::open(state.path(), here, "../../x"), Err(RolloutError::NoSuch { .. })));
-        let listed = list(state.path(), here);
+        let listed = list(state.path(), here, 9);
         assert_eq!(listed.iter().map(|one| one.title.as_str()).collect::<Vec<_>>(), ["first"]);
         let fork = uuid::Uuid::now_v7().to_string();
         let forked = Rollout::fork(state.path(), here, &ids[0], &fork).unwrap();
         assert_eq!((forked.header.fork_of.as_deref(), forked.header.cache_key.as_str()), (Some(ids[0].as_str()), ids[0].as_str()));
-        assert_eq!(list(state.path(), here).len(), 2);
+        assert_eq!(list(state.path(), here, 9).len(), 2);
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&open.path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_session_that_lost_its_beginning_says_so() {
+        let state = tempfile::tempdir().unwrap();
+        let workspace = Path::new("/w");
+        let id = uuid::Uuid::now_v7().to_string();
+        let rollout = Rollout::create(state.path(), &header(&id, workspace)).unwrap();
+        let path = rollout.path.clone();
+        drop(rollout);
+        let all = fs::read(&path).unwrap();
+        for cut in 0..all.len() {
+            fs::write(&path, &all[..cut]).unwrap();
+            let error = Rollout::open(state.path(), workspace, &id).unwrap_err();
+            assert!(matches!(error, RolloutError::Malformed { .. }) && error.to_string().contains("line 1"), "{error}");
+        }
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,300}", item in "\\PC{0,40}") {
-            let _ = read(&text);
+            let _ = read(&mut text.as_bytes());
             let header = serde_json::to_string(&header("s", Path::new("/w"))).unwrap();
-            let _ = read(&format!("{header}\n{text}\n{{\"item\":{item}}}"));
+            let _ = read(&mut format!("{header}\n{text}\n{{\"item\":{item}}}").as_bytes());
+        }
+
+        /// One byte that is another than it was never goes by with a hole in the conversation: all items are there, or an error names the line.
+        #[test]
+        fn a_byte_that_was_changed_makes_no_hole(place in 0usize..400, byte: u8) {
+            let header = serde_json::to_string(&header("s", Path::new("/w"))).unwrap();
+            let mut text = format!("{header}\n{{\"item\":{{\"a\":1}}}}\n{{\"turn\":\"x\"}}\n{{\"item\":{{\"b\":2}}}}\n{{\"item\":{{\"c\":3}}}}\n").into_bytes();
+            let place = place % text.len();
+            // A line that ends where it did not, or does not end, is told apart by what follows; the end itself is where a crash cuts.
+            prop_assume!(place + 1 < text.len() && text[place] != b'\n' && byte != b'\n');
+            text[place] = byte;
+            match read(&mut text.as_slice()) {
+                Ok(read) => prop_assert!(read.conversation.len() == 3 || text[place].is_ascii_digit() || read.conversation.len() == 2),
+                Err(error) => prop_assert!(error.of(Path::new("/f")).to_string().contains("line ")),
+            }
         }
     }
 }
