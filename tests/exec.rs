@@ -27,6 +27,8 @@ mod endings;
 mod endpoints;
 #[path = "exec/images.rs"]
 mod images;
+#[path = "exec/llama.rs"]
+mod llama;
 #[path = "exec/output.rs"]
 mod output;
 #[path = "exec/provider.rs"]
