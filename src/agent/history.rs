@@ -72,9 +72,7 @@ impl History {
     /// # Errors
     /// If it cannot be kept; then it is not sent either. So for all that follow.
     pub fn user(&mut self, text: &str) -> Result<(), RolloutError> {
-        self.rollout.turn(text)?;
-        self.said.push(text.to_owned());
-        self.push(|conversation| conversation.push_user(text))
+        self.prompt(&Prompt::from(text))
     }
 
     /// What the person asks, with the images beside it.

@@ -58,8 +58,9 @@ pub(super) const ALL: [(&str, &str); 15] = [
 
 /// Reads a line that begins with a slash. The error is for the person.
 pub(super) fn parse(line: &str) -> Result<Command, String> {
-    // Names of files can hold blanks.
-    if let Some(file) = line.strip_prefix("/image ").map(str::trim).filter(|file| !file.is_empty()) {
+    // Names of files can hold blanks; an @ in front is there to complete them.
+    let file = line.strip_prefix("/image ").map(|file| file.trim().trim_start_matches('@'));
+    if let Some(file) = file.filter(|file| !file.is_empty()) {
         return Ok(Command::Image(file.to_owned()));
     }
     let mut words = line.split_whitespace();
@@ -135,6 +136,7 @@ mod tests {
         }
         assert_eq!(parse("/ask always"), Ok(Command::Ask(Some(Ask::Always))));
         assert_eq!(parse("/image a b.png"), Ok(Command::Image("a b.png".to_owned())));
+        assert_eq!(parse("/image @a.png"), Ok(Command::Image("a.png".to_owned())));
         assert_eq!(parse("/stop 2"), Ok(Command::Stop(2)));
     }
 
