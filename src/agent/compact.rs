@@ -190,14 +190,14 @@ async fn ask(
     let mut tries = 0;
     loop {
         let (progress, end) = exchange(session, conversation, interrupt, observer).await?;
-        let summary = progress.into_iter().filter_map(|what| match what {
+        let mut summary = progress.into_iter().filter_map(|what| match what {
             Progress::ItemDone(item) => match item.kind {
                 ItemKind::Message { text, .. } => Some(text),
                 _ => None,
             },
             _ => None,
         });
-        let summary = summary.last().unwrap_or_default();
+        let summary = summary.next_back().unwrap_or_default();
         tries += 1;
         match end {
             End::Completed if !summary.trim().is_empty() => return Ok(summary),
@@ -216,7 +216,7 @@ async fn exchange(
     interrupt: &Interrupt,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Progress>, End), TurnError> {
-    sending(session, &conversation, observer)?;
+    sending(session, conversation, observer)?;
     let (sender, mut progress) = mpsc::unbounded_channel();
     let reply = tokio::select! {
         reply = session.client.respond(&session.head, conversation, &sender) => reply?,

@@ -435,7 +435,8 @@ mod tests {
                     items.iter().filter(|item| item["type"] == kind).map(|item| item["call_id"].as_str().unwrap().to_owned()).collect()
                 };
                 let (mut calls, mut outputs) = (ids("function_call"), ids("function_call_output"));
-                (calls.sort(), outputs.sort());
+                calls.sort();
+                outputs.sort();
                 prop_assert_eq!(calls, outputs);
                 for item in items.iter().filter(|item| item["type"] == "function_call") {
                     let arguments: serde_json::Value = serde_json::from_str(item["arguments"].as_str().unwrap()).unwrap();

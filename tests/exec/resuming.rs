@@ -66,7 +66,8 @@ fn a_session_that_was_killed_at_any_moment_goes_on_and_an_open_call_is_aborted()
             items.map(|item| item["call_id"].as_str().unwrap().to_owned()).collect()
         };
         let (mut calls, mut outputs) = (ids("function_call"), ids("function_call_output"));
-        (calls.sort(), outputs.sort());
+        calls.sort();
+        outputs.sort();
         assert_eq!(calls, outputs, "{round}");
     }
 }

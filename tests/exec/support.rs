@@ -25,7 +25,8 @@ pub fn binary() -> PathBuf {
 
 /// Says why a test does not run here.
 pub fn skip(name: &str, reason: &str) {
-    eprintln!("SKIP {name}: {reason}");
+    // Not by `eprintln`, which the test harness keeps to itself.
+    std::io::stderr().write_all(format!("SKIP {name}: {reason}\n").as_bytes()).unwrap();
 }
 
 /// Whether namespaces of one's own can be made with unshare(1); the flags are passed on.
