@@ -64,6 +64,8 @@ pub struct Session {
     /// By what means it is compacted; an endpoint may turn out not to have what it is said to have.
     pub(super) compaction: CompactionMethod,
     pub(super) requests: u64,
+    /// Whether the endpoint has ever answered.
+    pub(super) answered: bool,
     /// Items of the session that it goes on with.
     resumed: Option<usize>,
     /// What the turn has come to so far; it outlives a turn that was interrupted.
@@ -109,6 +111,7 @@ impl Session {
                 cache,
                 repeats: Repeats::default(),
                 requests: 0,
+                answered: false,
                 resumed,
                 turn: TurnSummary::default(),
             }),

@@ -31,6 +31,14 @@ pub enum TurnError {
     /// The endpoint refused, or could not be reached.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The endpoint answered the session before, and fails for good since.
+    #[error(
+        "{error}; it answered earlier requests of this session, so it may be unable to take what came since: `/compact`, or a new session, leaves that out"
+    )]
+    Unhealed {
+        /// What it says.
+        error: ModelError,
+    },
     /// A call could not be recorded or launched.
     #[error(transparent)]
     Gate(#[from] GateError),
@@ -120,8 +128,10 @@ pub async fn run(
                 shorten(session, Cause::TooLong, interrupt, observer).await?;
                 continue;
             }
+            Err(TurnError::Model(error)) if session.answered && fails_for_good(&error) => return Err(TurnError::Unhealed { error }),
             response => response?,
         };
+        session.answered = true;
         session.turn.add(&response);
         let calls = response.calls;
         match response.end {
@@ -143,6 +153,11 @@ pub async fn run(
             End::Completed | End::Incomplete { .. } => cuts = 0,
         }
     }
+}
+
+/// Whether an endpoint failed in its own fault each time that it was asked.
+fn fails_for_good(error: &ModelError) -> bool {
+    matches!(error, ModelError::Exhausted { last, .. } if matches!(**last, ModelError::Status { status: 500.., .. } | ModelError::Failed { .. }))
 }
 
 async fn shorten(session: &mut Session, cause: Cause, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<(), TurnError> {

@@ -146,7 +146,8 @@ impl ExecError {
             | Self::Session(SessionError::Rollout(RolloutError::NoSuch { .. } | RolloutError::Open { .. }))
             | Self::Session(SessionError::Model(ModelError::BadEndpoint { .. })) => Exit::Usage,
             Self::Resolve(error) => error.exit(),
-            Self::Session(SessionError::Model(_)) | Self::Turn(TurnError::Model(_) | TurnError::Cut { .. }) => Exit::Provider,
+            Self::Session(SessionError::Model(_))
+            | Self::Turn(TurnError::Model(_) | TurnError::Unhealed { .. } | TurnError::Cut { .. }) => Exit::Provider,
             Self::Session(SessionError::Log(_) | SessionError::Rollout(_)) | Self::Turn(TurnError::Output(_) | TurnError::Kept(_)) => {
                 Exit::Output
             }

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     fs,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
@@ -21,6 +21,7 @@ use super::{
     file,
     granted::Granted,
     outcome::Done,
+    outputs::Outputs,
     redact::Redactor,
     registry::{BackgroundAction, Invocation, PlanStep, StepStatus, parse},
     run::{Finished, Output, run},
@@ -116,7 +117,7 @@ pub struct Gate {
     pub(super) background: Background,
     /// What the model has to be told before it is asked again.
     notes: RefCell<Vec<String>>,
-    outputs: Cell<u32>,
+    outputs: RefCell<Outputs>,
     /// What shell commands that run have written so far.
     pub(super) written: RefCell<HashMap<String, Arc<Mutex<Capture>>>>,
     /// Calls that were refused because nobody could be asked.
@@ -142,6 +143,7 @@ impl Gate {
         let confinement = Confinement::register(&launcher, policy.clone(), plan, &session)?;
         let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
         let (shell, dialect) = if bash { ("bash", Dialect::Bash) } else { ("sh", Dialect::Posix) };
+        let outputs = RefCell::new(Outputs::new(session.private.join("outputs")));
         let gate = Self {
             launcher: Arc::new(launcher),
             log: Arc::new(log),
@@ -161,7 +163,7 @@ impl Gate {
             live: RefCell::new(None),
             background: Background::default(),
             notes: RefCell::new(Vec::new()),
-            outputs: Cell::new(0),
+            outputs,
             written: RefCell::default(),
             unasked: Cell::new(0),
         };
@@ -425,15 +427,7 @@ impl Gate {
         if text.len() <= super::capture::SHOWN {
             return text;
         }
-        let name = format!("{}.txt", self.outputs.get());
-        self.outputs.set(self.outputs.get() + 1);
-        let kept = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.session.private.join("outputs").join(&name))
-            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
-        let whole = kept.is_ok().then(|| format!("{INSIDE_OUTPUTS}/{name}"));
+        let whole = self.outputs.borrow_mut().keep(&text).map(|name| format!("{INSIDE_OUTPUTS}/{name}"));
         shorten(&text, whole.as_deref(), gap).unwrap_or(text)
     }
 

@@ -14,6 +14,7 @@ mod limit;
 mod live;
 mod look;
 mod outcome;
+mod outputs;
 pub mod redact;
 pub mod registry;
 pub mod run;

@@ -146,3 +146,12 @@ fn an_answer_that_was_cut_short_is_shown_and_is_no_success() {
     assert_eq!(ended.code(), Some(1), "{ended:#?}");
     assert!(ended.stderr.contains("the first half") && ended.complaint().contains("max_output_tokens"), "{ended:#?}");
 }
+
+#[test]
+fn a_failure_that_does_not_heal_after_answers_says_what_may_be_in_the_way() {
+    let world = World::new();
+    let failing = || Turn::message("").with_fault(Fault::status(500, "server_error", "Failed to parse input"));
+    let played = world.play([one(shell("true"))].into_iter().chain((0..6).map(|_| failing())));
+    assert_eq!((played.ended.code(), played.requests.len()), (Some(5), 7), "{:?}", played.ended);
+    assert!(played.ended.complaint().contains("may be unable to take what came since"), "{:?}", played.ended);
+}

@@ -246,6 +246,7 @@ impl Talk {
         match error {
             // The endpoint may be back for the next turn.
             TurnError::Model(_)
+            | TurnError::Unhealed { .. }
             | TurnError::Incomplete { .. }
             | TurnError::Cut { .. }
             | TurnError::Crowded { .. }
