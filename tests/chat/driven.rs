@@ -31,11 +31,12 @@ pub struct Setting {
     pub arguments: Vec<String>,
     pub environment: Vec<(&'static str, String)>,
     pub trusts: bool,
+    pub websocket: bool,
 }
 
 impl Setting {
     pub fn new() -> Self {
-        Self { host: Host::new(), size: (80, 24), arguments: Vec::new(), environment: Vec::new(), trusts: true }
+        Self { host: Host::new(), size: (80, 24), arguments: Vec::new(), environment: Vec::new(), trusts: true, websocket: false }
     }
 
     pub fn sized(mut self, columns: u16, rows: u16) -> Self {
@@ -53,6 +54,12 @@ impl Setting {
         self
     }
 
+    /// The model offers a WebSocket.
+    pub fn over_websocket(mut self) -> Self {
+        self.websocket = true;
+        self.with(&["--transport", "websocket"])
+    }
+
     /// The folder is as new to the person: nobody has said that it is trusted.
     pub fn untrusting(mut self) -> Self {
         self.trusts = false;
@@ -65,7 +72,9 @@ impl Setting {
             skip(test, "tmux is not installed");
             return None;
         }
-        let model = ScriptedModel::start(Script::new(turns)).unwrap();
+        let script = Script::new(turns);
+        let script = if self.websocket { script.over_websocket() } else { script };
+        let model = ScriptedModel::start(script).unwrap();
         let tmux = self.host.root.join("tmux.socket");
         let driven = Driven { host: self.host, model, tmux };
         driven.start(self.size, &self.arguments, &self.environment);

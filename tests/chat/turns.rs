@@ -124,3 +124,31 @@ fn no_colour_where_none_is_wanted_and_colour_where_it_is() {
         );
     }
 }
+
+#[test]
+fn over_a_websocket_the_prefix_is_there_before_the_prompt_and_an_interruption_costs_no_more_than_a_connection() {
+    let slow = Pace { delay: Duration::from_secs(20), ..Pace::default() };
+    let turns = [shell("echo one"), Turn::message("It is done."), Turn::message("never").with_pace(slow), Turn::message("And again.")];
+    let Some(session) = Setting::new().over_websocket().begin("over_a_websocket", turns) else { return };
+    assert!(eventually(|| session.model.warm_ups() == 1));
+    session.line("do it");
+    session.turn("It is done.");
+    session.line("and now?");
+    assert!(eventually(|| session.requests().len() == 3));
+    session.keys(&["C-c"]);
+    session.turn("Interrupted.");
+    session.line("once more");
+    session.turn("And again.");
+    let requests = session.requests();
+    let items = |place: usize| -> usize {
+        let frame: Value = serde_json::from_slice(requests[place].frame.as_ref().unwrap()).unwrap();
+        frame["input"].as_array().unwrap().len()
+    };
+    // The prompt alone; the output alone; the next prompt; then everything, on a new connection.
+    assert_eq!((items(0), items(1), items(2)), (1, 1, 1));
+    assert!(items(3) > 5);
+    assert_eq!(requests[3].connection, requests[0].connection + 1);
+    for pair in requests.windows(2) {
+        assert!(pair[1].body.starts_with(pair[0].body.strip_suffix(b"]}").unwrap()));
+    }
+}

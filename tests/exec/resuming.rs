@@ -38,6 +38,29 @@ fn the_last_session_goes_on_where_it_ended() {
 }
 
 #[test]
+fn what_is_otherwise_than_before_is_appended_or_named() {
+    let world = World::new();
+    let model = start([Turn::message("one"), Turn::message("two"), Turn::message("three")]);
+    assert_eq!(finish(&mut world.exec(&model, &["Do it."])).code(), Some(0));
+    // Another policy is told of at the end.
+    let ended = finish(&mut world.exec(&model, &["--json", "--resume", "last", "--policy", "read-only", "Go on."]));
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    // Another model, and how it is to think, stand before everything: the cache knows nothing, and that is said.
+    let ended =
+        finish(&mut world.exec(&model, &["--json", "--resume", "last", "--policy", "read-only", "--reasoning-effort", "high", "Go on."]));
+    assert_eq!(ended.events_of("usage")[0]["miss"], "model and settings", "{ended:?}");
+    let inputs: Vec<Vec<Value>> = model
+        .requests()
+        .iter()
+        .map(|request| serde_json::from_slice::<Value>(&request.body).unwrap()["input"].as_array().unwrap().clone())
+        .collect();
+    for pair in inputs.windows(2) {
+        assert_eq!(pair[1][..pair[0].len()], pair[0][..]);
+    }
+    assert!(inputs[1].iter().any(|item| item.to_string().contains("another policy is in force")));
+}
+
+#[test]
 fn a_session_that_was_killed_at_any_moment_goes_on_and_an_open_call_is_aborted() {
     // From before the first request to after the last one.
     for round in 0..8_u64 {
