@@ -52,7 +52,7 @@ pub(super) fn providers(folders: &Folders) -> Result<Providers, ProviderError> {
     let read = std::fs::File::open(path).and_then(|file| file.take(SETTINGS_CAP as u64 + 1).read_to_end(&mut bytes));
     let text = match read {
         Ok(_) => Some(String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
         Err(error) => Some(Err(error)),
     };
     let text = text.transpose().map_err(|source| ProviderError::Unreadable { path: path.clone(), source })?;
