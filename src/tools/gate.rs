@@ -110,7 +110,8 @@ pub struct Gate {
     pub(super) ask: Cell<Ask>,
     pub(super) granted: RefCell<Granted>,
     confinement: RefCell<Rc<Confinement>>,
-    rules: RefCell<Rc<Rules>>,
+    /// Put together when the first call is judged: it takes milliseconds, and a session is not to begin later for it.
+    rules: RefCell<Option<Rc<Rules>>>,
     /// Questions are put one at a time.
     pub(super) asking: tokio::sync::Mutex<()>,
     pub(super) live: RefCell<Option<UnboundedSender<Live>>>,
@@ -144,10 +145,10 @@ impl Gate {
         let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
         let (shell, dialect) = if bash { ("bash", Dialect::Bash) } else { ("sh", Dialect::Posix) };
         let outputs = RefCell::new(Outputs::new(session.private.join("outputs")));
-        let gate = Self {
+        Ok(Self {
             launcher: Arc::new(launcher),
             log: Arc::new(log),
-            rules: RefCell::new(Rc::new(Rules::new(&policy, Binaries::unknown(), dialect))),
+            rules: RefCell::new(None),
             ask: Cell::new(policy.ask),
             granted: RefCell::new(Granted::none(&session)),
             policy,
@@ -166,9 +167,7 @@ impl Gate {
             outputs,
             written: RefCell::default(),
             unasked: Cell::new(0),
-        };
-        gate.renew_rules();
-        Ok(gate)
+        })
     }
 
     /// With somebody to ask.
@@ -290,16 +289,20 @@ impl Gate {
     }
 
     pub(super) fn rules(&self) -> Rc<Rules> {
-        Rc::clone(&self.rules.borrow())
-    }
-
-    /// Puts the rules together anew, after a grant or a change of mode.
-    pub(super) fn renew_rules(&self) {
+        if let Some(rules) = &*self.rules.borrow() {
+            return Rc::clone(rules);
+        }
         let granted = self.granted.borrow().rules();
         let names = self.policy.commands.iter().chain(&granted).filter_map(|rule| rule.prefix.first()).map(String::as_str);
         let binaries = self.binaries(names);
-        let rules = Rules::new(&self.policy, binaries, self.dialect).with_granted(granted).in_mode(self.ask.get());
-        *self.rules.borrow_mut() = Rc::new(rules);
+        let rules = Rc::new(Rules::new(&self.policy, binaries, self.dialect).with_granted(granted).in_mode(self.ask.get()));
+        *self.rules.borrow_mut() = Some(Rc::clone(&rules));
+        rules
+    }
+
+    /// Has the rules put together anew, after a grant or a change of mode.
+    pub(super) fn renew_rules(&self) {
+        *self.rules.borrow_mut() = None;
     }
 
     /// Whether a call may run beside others: it makes sense, and only reads.
