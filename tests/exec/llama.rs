@@ -2,7 +2,23 @@
 //!
 //! `PORTCULLIS_LLAMA` names its address; `.ci/llama.py FOLDER` starts one and writes the address to `FOLDER/url`.
 
-use super::support::{World, finish, skip};
+use std::{
+    process::Command,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::support::{Ended, Running, World, skip};
+
+/// A small model on a busy machine reads a prompt for minutes.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// The server answers one request at a time; a test would wait for the other's.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn finish(command: &mut Command) -> Ended {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Running::start(command, "").end_within(PATIENCE)
+}
 
 fn server(test: &str) -> Option<String> {
     let url = std::env::var("PORTCULLIS_LLAMA").ok();
