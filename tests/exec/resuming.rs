@@ -99,7 +99,7 @@ fn a_session_that_was_killed_at_any_moment_goes_on_and_an_open_call_is_aborted()
 fn a_call_that_ran_when_the_session_was_killed_is_said_to_be_aborted_and_is_gone() {
     let world = World::new();
     let mark = unique_sleep();
-    let model = start([one(shell(&format!("touch began; {mark}")))]);
+    let model = start([one(shell(&format!("touch began; sleep {mark}")))]);
     let running = Running::start(&mut world.exec(&model, &["Do it."]), "");
     wait_until("the call", || world.path("ws/began").exists());
     running.signal(libc::SIGKILL);
