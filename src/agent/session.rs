@@ -152,6 +152,7 @@ impl Session {
     pub fn end(&self) -> Result<(), LogError> {
         prune(&self.gate.session().state, &Pruning::default());
         self.gate.record_ends()?;
+        self.gate.log().prune();
         self.gate.log().close()
     }
 

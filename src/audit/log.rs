@@ -15,6 +15,7 @@ use super::{
     ledger::{self, LedgerError, LedgerEvent},
     metadata,
     record::{Cause, Event, Record, SCHEMA},
+    retention,
 };
 use crate::policy::{Detail, OnFailure, Recording};
 
@@ -176,6 +177,13 @@ impl Log {
         state.closed = true;
         self.shared.closing.notify_all();
         Ok(())
+    }
+
+    /// Takes away logs that are older than the policy keeps them; those that cannot go stay.
+    pub fn prune(&self) {
+        if let Some(keep) = self.shared.recording.keep.filter(|_| self.shared.kept) {
+            let _ = retention::prune(&self.shared.folder, &self.shared.key, keep, false);
+        }
     }
 
     /// Its first file.

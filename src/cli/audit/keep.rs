@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum KeyCommand {
+pub(in crate::cli) enum KeyCommand {
     /// Print the public half of each key, and which is used now; auditors verify with it.
     Show,
     /// Begin a new key. Those before it stay, to verify what they sealed.

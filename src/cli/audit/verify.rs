@@ -21,7 +21,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// A session's id, `last`, a log's file, or a folder of logs [default: all logs of this user, and the ledger].
     #[arg(value_name = "SESSION|FILE|FOLDER")]
     what: Option<String>,
