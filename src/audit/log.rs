@@ -15,7 +15,7 @@ use super::{
     ledger::{self, LedgerError, LedgerEvent},
     metadata,
     record::{Cause, Event, Record, SCHEMA},
-    retention,
+    retention, shapes,
 };
 use crate::policy::{Detail, OnFailure, Recording};
 
@@ -253,7 +253,8 @@ impl Shared {
             event,
         };
         let error = |source| LogError::Write { path: state.path.clone(), source };
-        let mut body = serde_json::to_vec(&record).map_err(|problem| error(problem.into()))?;
+        let text = serde_json::to_string(&record).map_err(|problem| error(problem.into()))?;
+        let mut body = shapes::redact(&text).into_owned().into_bytes();
         body.pop();
         let mut chain = state.chain.clone();
         let line = chain.seal(&self.key.seal, body);

@@ -7,6 +7,7 @@ pub mod log;
 mod metadata;
 pub mod record;
 pub mod retention;
+mod shapes;
 pub mod verify;
 pub mod walk;
 
