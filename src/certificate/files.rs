@@ -116,7 +116,10 @@ pub fn checks(policy: &Policy, session: &Session, on: On, name: &str) -> Vec<Che
             (_, false) => add("protect", rule, "make, while it is absent,", &path, Step::Make(path.clone()), false, None),
             (_, true) => {
                 add("protect", rule, "write", &path, Step::Write(path.clone(), name.to_owned()), false, None);
-                add("protect", rule, "rename", &path, Step::Move(path.clone()), false, None);
+                // A person's own file is not moved, not even for a moment, where this very promise should not hold.
+                if on != On::Host {
+                    add("protect", rule, "rename", &path, Step::Move(path.clone()), false, None);
+                }
             }
         }
     }
