@@ -420,6 +420,10 @@ pub(super) enum PolicyCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Try each statement of a policy against the kernel of this machine, and print the result as a certificate.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = super::policy::verify::EXAMPLES)]
+    Verify(super::policy::verify::Arguments),
 }
 
 const DOCTOR_EXAMPLES: &str = "\
