@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io};
 
 use super::super::{exit::Exit, output, report, resolve};
 use crate::{
+    audit::Keys,
     certificate::{self, Options, Statement, Subject, Verdict, VerifyError, canonical::canonical, document},
     ui::{
         self,
@@ -65,7 +66,14 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             };
         }
     };
-    let certificate = document::certificate(&subject, &statements, &document::unsigned);
+    let key = match Keys::of(&resolved.session.state).current() {
+        Ok(key) => key,
+        Err(error) => {
+            report(&error);
+            return Exit::Output;
+        }
+    };
+    let certificate = document::certificate(&subject, &statements, &|bytes| Some(document::signature(&key, bytes)));
     if arguments.save {
         match document::save(&resolved.session.state, &subject.fingerprint, &certificate) {
             Ok(path) => report(&format!("kept as {}", path.display())),
