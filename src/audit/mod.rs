@@ -1,6 +1,8 @@
 //! The record of what was asked for, what was decided, and what came of it.
 
+pub mod filter;
 pub mod log;
+pub mod reading;
 pub mod record;
 
 pub use log::{Log, LogError};
