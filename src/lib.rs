@@ -12,6 +12,7 @@
 //! | [`audit`] | the log |
 //! | [`approval`] | what a person has to decide |
 //! | [`model`] | the Responses wire, its stream, retries, the scripted model |
+//! | [`certificate`] | each statement of a policy tried against the kernel of this machine |
 //! | [`selftest`] | published escapes, each as an attempt that runs inside a sandbox and a check outside of it |
 //! | [`sandbox`] | plan, launcher, and the ritual that a sandbox goes through; the crate's only `unsafe` |
 //! | [`worker`] | the file tools' code, which runs inside a sandbox |
@@ -22,6 +23,8 @@
 pub mod agent;
 pub mod approval;
 pub mod audit;
+#[cfg(target_os = "linux")]
+pub mod certificate;
 pub mod cli;
 pub mod model;
 pub mod policy;

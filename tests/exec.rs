@@ -13,6 +13,8 @@
 
 #[path = "exec/approver.rs"]
 mod approver;
+#[path = "exec/audit.rs"]
+mod audit;
 #[path = "exec/calls.rs"]
 mod calls;
 #[path = "exec/compaction.rs"]

@@ -117,7 +117,7 @@ fn every_kind_of_mistake_is_shown_with_line_caret_and_hint() {
         ),
         (
             "limits.wall = \"10min\"",
-            "p.toml:3:15: `10min` is not a duration\n    3 | limits.wall = \"10min\"\n      |               ^^^^^^^ write a whole number with s, m or h, such as \"90s\" or \"10m\"",
+            "p.toml:3:15: `10min` is not a duration\n    3 | limits.wall = \"10min\"\n      |               ^^^^^^^ write a whole number with s, m, h or d, such as \"90s\" or \"10m\"",
         ),
         (
             "limits.wall = \"25h\"",

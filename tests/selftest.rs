@@ -15,6 +15,9 @@
 use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
+#[path = "selftest/certificate.rs"]
+mod certificate;
+#[cfg(target_os = "linux")]
 #[path = "selftest/control.rs"]
 mod control;
 #[cfg(target_os = "linux")]
@@ -32,6 +35,8 @@ macro_rules! tests {
 #[cfg(target_os = "linux")]
 fn tests() -> Vec<Test> {
     tests!(
+        certificate::a_statement_that_does_not_hold_is_found
+        certificate::a_certificate_is_whole_or_is_none
         control::without_any_layer_every_attempt_gets_out
         presets::nothing_leaks_under_workspace_write
         presets::nothing_leaks_under_read_only

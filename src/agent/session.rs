@@ -88,6 +88,11 @@ impl Session {
             model: endpoint.model.clone(),
         };
         gate.log().append(started)?;
+        gate.log().append(Record::Policy {
+            fingerprint: gate.policy().fingerprint(),
+            canonical: gate.policy().canonical(),
+            notes: gate.policy().notes.clone(),
+        })?;
         gate.record_beginning()?;
         let assembled = async {
             let (client, prefix) = (Client::new(endpoint)?, read_prefix(&gate).await?);
@@ -116,7 +121,7 @@ impl Session {
                 turn: TurnSummary::default(),
             }),
             Err(error) => {
-                gate.log().append(Record::SessionEnd)?;
+                gate.log().close()?;
                 Err(error)
             }
         }
@@ -147,7 +152,8 @@ impl Session {
     pub fn end(&self) -> Result<(), LogError> {
         prune(&self.gate.session().state, &Pruning::default());
         self.gate.record_ends()?;
-        self.gate.log().append(Record::SessionEnd)
+        self.gate.log().prune();
+        self.gate.log().close()
     }
 
     /// How many items it began with, if it goes on with an earlier one.

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn record(session: &str, event: Event) -> Record {
-        Record { v: 1, seq: 0, session: session.to_owned(), time: String::new(), monotonic_ns: 0, event }
+        Record { v: 1, seq: 0, session: session.to_owned(), time: String::new(), monotonic_ns: 0, salt: String::new(), event }
     }
 
     fn asked(session: &str, call: &str, words: &[&str], answer: &str, by: &str) -> [Record; 2] {

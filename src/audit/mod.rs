@@ -1,9 +1,18 @@
 //! The record of what was asked for, what was decided, and what came of it.
 
+pub mod chain;
 pub mod filter;
+pub mod keys;
+pub mod ledger;
 pub mod log;
+mod metadata;
 pub mod reading;
 pub mod record;
+pub mod retention;
+mod shapes;
+pub mod verify;
+pub mod walk;
 
+pub use keys::{Key, KeyError, Keys};
 pub use log::{Log, LogError};
-pub use record::{CallStatus, Denial, Event, Record, SCHEMA, SentImage};
+pub use record::{CallStatus, Cause, Denial, Event, Record, SCHEMA, SentImage};

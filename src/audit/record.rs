@@ -1,7 +1,7 @@
 //! One line of the log.
 //!
-//! A record is a JSON object on one line. `v` is the version of the schema; a reader ignores fields that it does not know. `chain` is
-//! kept free for the keyed hash chain.
+//! A record is a JSON object on one line. `v` is the version of the schema; a reader ignores fields that it does not know. The last field of
+//! each line is its `mac` ([`super::chain`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The version of the schema that this program writes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A record: the envelope, then what happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Record {
     pub time: String,
     /// Nanoseconds since the session began, by a clock that is never set back.
     pub monotonic_ns: u64,
+    /// 16 bytes in hexadecimal that nobody without the key can foretell, so that the digest of an erased record gives no guess away.
+    #[serde(default)]
+    pub salt: String,
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
@@ -35,6 +38,48 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// The log begins. Always its first record.
+    LogOpened {
+        /// The id of the key that seals and signs it.
+        key: String,
+        /// The public half of what signs it: Ed25519 (RFC 8032), 32 bytes in hexadecimal.
+        public: String,
+    },
+    /// What the log came to so far, signed. Written every so many records, once in a while though nothing happens, and at the end.
+    Checkpoint {
+        /// Why now.
+        cause: Cause,
+        /// Records before this one.
+        records: u64,
+        /// The head of the public chain over them, 32 bytes in hexadecimal.
+        head: String,
+        /// The key that signed, by its id.
+        key: String,
+        /// Ed25519 over the text that [`super::chain::statement`] makes of these, 64 bytes in hexadecimal.
+        signature: String,
+    },
+    /// Records were lost, because the log could not be written and the policy said to go on (`[audit] on_failure = "continue"`).
+    LogTrouble {
+        /// How many.
+        lost: u64,
+        /// What the system said, the last time.
+        error: String,
+    },
+    /// The policy that is in force, whole.
+    Policy {
+        /// Its fingerprint: the SHA-256 of the next field.
+        fingerprint: String,
+        /// Its canonical form.
+        canonical: String,
+        /// What of its files does not count, and why.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        notes: Vec<String>,
+    },
+    /// That the statements of the policy were probed against this kernel, and what came of it.
+    Certificate {
+        /// As `portcullis policy verify --json` prints it.
+        certificate: serde_json::Value,
+    },
     /// A session began.
     SessionStart {
         /// The program's version.
@@ -204,6 +249,18 @@ pub enum Event {
     },
     /// The session ended in order.
     SessionEnd,
+}
+
+/// Why a checkpoint was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// So many records were written since the last.
+    Count,
+    /// So much time has gone by: the writer lives.
+    Heartbeat,
+    /// The log is closed.
+    Close,
 }
 
 /// How a call ended.

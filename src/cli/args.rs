@@ -288,6 +288,9 @@ pub(super) enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
         command: Vec<String>,
     },
+    /// Verify what was recorded, and look after its keys and its age.
+    #[command(subcommand, after_help = super::audit::EXAMPLES)]
+    Audit(super::audit::AuditCommand),
     /// Show what the model is told before a person says anything, or its hash.
     #[command(subcommand)]
     Prompt(PromptCommand),
@@ -417,6 +420,10 @@ pub(super) enum PolicyCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Try each statement of a policy against the kernel of this machine, and print the result as a certificate.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = super::policy::verify::EXAMPLES)]
+    Verify(super::policy::verify::Arguments),
 }
 
 const DOCTOR_EXAMPLES: &str = "\

@@ -186,7 +186,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     // Before the event loop and its threads: the launcher must start small.
     let launcher = Launcher::start()?;
     let id = uuid::Uuid::now_v7().to_string();
-    let log = Log::create(&resolved.session.state.join("log"), &id).map_err(SessionError::from)?;
+    let log = Log::create(&resolved.session.state, &id, &resolved.policy.recording).map_err(SessionError::from)?;
     let redactor = Redactor::new(key);
     let Resolved { policy, plan, session, cwd, .. } = &resolved;
     let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor)
@@ -326,6 +326,10 @@ pub(super) fn drive(
 }
 
 fn end(session: &Session) -> Result<(), ExecError> {
+    let lost = session.gate().log().lost();
+    if lost > 0 {
+        report(&format!("{lost} records could not be written to the log, and the policy said to go on ([audit] on_failure)"));
+    }
     Ok(session.end().map_err(TurnError::from)?)
 }
 

@@ -21,6 +21,10 @@ pub enum Exit {
     Output,
     /// `exec`: there is an answer, but something was refused because nobody could be asked.
     Unasked,
+    /// `audit verify`: what is there is what was written, and something is missing, or no key at hand speaks for it.
+    Incomplete,
+    /// `audit verify`: something is not what was written.
+    Tampered,
     /// `sandbox`: a limit of the policy, or a change of its view from outside, ended the command (as timeout(1)).
     Limit,
     /// `sandbox`: portcullis refused; the command did not run (as docker run).
@@ -47,6 +51,8 @@ impl Exit {
             Self::Provider => 5,
             Self::Output => 6,
             Self::Unasked => 7,
+            Self::Incomplete => 8,
+            Self::Tampered => 9,
             Self::Limit => 124,
             Self::Refused => 125,
             Self::NotExecutable => 126,
@@ -74,6 +80,8 @@ Exit codes:
   5    the model's endpoint refused, or could not be reached
   6    the log or standard output could not be written
   7    `exec`: answered, but something was refused because nobody could be asked
+  8    `audit verify`: nothing was changed, but something is missing or cannot be proven
+  9    `audit verify`: something was changed
   130  interrupted (128 + the signal's number)
   `portcullis sandbox` passes on the command's own code, and adds:
   124  the limit on time, or a change of its view from outside, ended the command

@@ -1,6 +1,7 @@
 //! The command line. Nothing past this folder knows clap.
 
 mod args;
+mod audit;
 mod chat;
 mod demo;
 mod doctor;
@@ -61,6 +62,7 @@ fn run(arguments: Arguments) -> Exit {
         Command::Doctor { json, provider: Some(name), endpoint } => doctor::provider::run(&endpoint.named(name), json),
         Command::Providers(command) => providers::run(&command),
         Command::Privacy { json, provider } => privacy::run(&provider.into(), json),
+        Command::Audit(command) => audit::run(&command),
         Command::Policy(command) => policy::run(&command),
         Command::Sandbox { common, command } => sandbox::run(common.workspace.as_deref(), common.policy.as_deref(), &command),
         Command::Prompt(PromptCommand::Show(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), false),

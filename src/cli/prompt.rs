@@ -36,7 +36,7 @@ pub(super) fn run(workspace: Option<&Path>, policy: Option<&str>, hash_only: boo
 fn assemble(workspace: Option<&Path>, policy: Option<&str>) -> Result<Prefix, ExecError> {
     let resolved = resolve::resolve(workspace, policy, &resolve::Folders::from_environment())?;
     let launcher = Launcher::start()?;
-    let log = Log::create(&resolved.session.private.join("log"), "prompt").map_err(SessionError::from)?;
+    let log = Log::passing(&resolved.session.private.join("log"), "prompt").map_err(SessionError::from)?;
     let gate = Gate::new(
         launcher,
         log,

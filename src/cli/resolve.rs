@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use crate::{
-    policy::{self, Policy, PolicyError, Problem},
+    policy::{self, Access, Anchors, Judge, Place, Policy, PolicyError, Problem},
     sandbox::{self, Plan, PlanError, Session, private},
 };
 
@@ -47,6 +48,14 @@ pub enum ResolveError {
         /// What the system says.
         source: io::Error,
     },
+    /// Calls could change what a later session goes by.
+    #[error("the calls of this session could change {path}, by which later ones go: {named} leads there; move it to where the policy lets nothing be written", path = path.display(), named = named.display())]
+    SettingsWritable {
+        /// The person's file.
+        named: PathBuf,
+        /// What calls could write on the way to it.
+        path: PathBuf,
+    },
     /// The policy has an error.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -63,7 +72,7 @@ impl ResolveError {
             Self::State { .. } | Self::Private { .. } => Exit::Output,
             // Nothing is wrong with a policy that was never found.
             Self::Policy(error) if error.mark.is_none() && matches!(error.problem, Problem::UnknownPreset(_)) => Exit::Usage,
-            Self::Policy(_) | Self::Plan(_) => Exit::Policy,
+            Self::Policy(_) | Self::Plan(_) | Self::SettingsWritable { .. } => Exit::Policy,
         }
     }
 }
@@ -149,7 +158,60 @@ pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders
         environment: folders.environment.clone(),
     };
     let plan = Plan::new(&policy, &session)?;
+    settings_out_of_reach(&policy, &session, folders)?;
     Ok(Resolved { policy, plan, session, cwd, _private: private })
+}
+
+/// What the person has set must not be for calls to change, whatever links lead to it: a call of this session would choose the endpoint, or the policy, of the next.
+fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) -> Result<(), ResolveError> {
+    let anchors =
+        Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(sandbox::plan::INSIDE_TMP) };
+    let judge = Judge::new(policy, &anchors);
+    let writable = |path: &PathBuf| {
+        let verdict = judge.judge(path, Access::Write);
+        // What is private to a session lies elsewhere on the host, and no sandbox sees the state folder.
+        let private = verdict.because.rule.is_some_and(|rule| matches!(rule.place, Place::Temporary | Place::PrivateHome));
+        verdict.allowed && !private && !path.starts_with(&session.state)
+    };
+    for named in [&folders.providers, &folders.user_policy] {
+        if let Some(path) = on_the_way(named).into_iter().find(writable) {
+            return Err(ResolveError::SettingsWritable { named: named.clone(), path });
+        }
+    }
+    Ok(())
+}
+
+/// The most links that are followed, as the kernel does (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// Every link on the way to a file, and where it leads in the end, whether or not anything is there.
+fn on_the_way(path: &Path) -> Vec<PathBuf> {
+    let mut passed = Vec::new();
+    let mut left: Vec<OsString> = path.components().rev().map(|part| part.as_os_str().to_owned()).collect();
+    let mut at = PathBuf::from("/");
+    while let Some(part) = left.pop() {
+        if part == "/" || part == "." {
+            continue;
+        }
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        at.push(&part);
+        let Ok(target) = fs::read_link(&at) else { continue };
+        passed.push(at.clone());
+        if passed.len() > LINKS {
+            return passed;
+        }
+        at.pop();
+        if target.is_absolute() {
+            at = PathBuf::from("/");
+        }
+        left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
+    }
+    // A file that is not there can be made by whoever may write where it would be.
+    passed.push(at);
+    passed
 }
 
 /// Loads and merges the policy of all layers for a workspace.

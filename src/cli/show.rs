@@ -131,6 +131,16 @@ fn enforcement(policy: &Policy) -> Table {
     let layers: Vec<String> = policy.enforcement.require.iter().map(ToString::to_string).collect();
     table.row(["require".into(), if layers.is_empty() { "none".into() } else { layers.join(", ").into() }]);
     table.row(["on_missing".into(), canonical::on_missing(policy.enforcement.on_missing).into()]);
+    let recording = &policy.recording;
+    if *recording != policy::Recording::default() {
+        let sync =
+            if recording.sync { "each record on disk before its call runs" } else { "records reach the disk as the system writes them" };
+        let keep = recording
+            .keep
+            .map_or_else(|| "logs are kept for ever".to_owned(), |keep| format!("logs go after {}", units::show_duration(keep)));
+        let (failure, detail) = (canonical::on_failure(recording.on_failure), canonical::detail(recording.detail));
+        table.row(["audit".into(), format!("detail {detail}; {failure} where a record cannot be written; {sync}; {keep}").into()]);
+    }
     table
 }
 

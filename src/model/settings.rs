@@ -86,8 +86,8 @@ where
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let length = humantime::parse_duration(&text)
-        .map_err(|_| serde::de::Error::custom("a time is a number and a unit, such as \"90s\" or \"10m\""))?;
+    let length =
+        humantime::parse_duration(&text).map_err(|_| serde::de::Error::custom("a time is a number and a unit, such as 90s or 10m"))?;
     if length.is_zero() || length > Duration::from_secs(24 * 3600) {
         return Err(serde::de::Error::custom("a time is more than nothing and at most a day"));
     }
@@ -113,7 +113,7 @@ struct File {
 /// What is wrong with settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// The file makes no sense; the message shows the line.
+    /// The file makes no sense; the message names the line.
     #[error("{0}")]
     Malformed(String),
     /// There is no such endpoint.
@@ -138,13 +138,29 @@ pub enum SettingsError {
     },
 }
 
+/// What is wrong and on which line, without what stands there: a key that was written into the file by mistake is not to be shown.
+fn without_values(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
+    let message = error.message().lines().next().unwrap_or_default();
+    let (what, expected) = message.split_once(", expected ").map_or((message, None), |(what, expected)| (what, Some(expected)));
+    let what = match (what.starts_with("unknown field"), what.find(['"', '`'])) {
+        // The name of a key is none of its values, and who mistyped it wants to see it.
+        (false, Some(at)) => what.get(..at).unwrap_or_default().trim_end(),
+        _ => what,
+    };
+    match expected {
+        Some(expected) => format!("line {line}: {what}, expected {expected}"),
+        None => format!("line {line}: {what}"),
+    }
+}
+
 impl Providers {
     /// Those that are known, and what a person's file says, if there is one.
     ///
     /// # Errors
     /// If the file makes no sense: then none of it counts.
     pub fn new(file: Option<&str>) -> Result<Self, SettingsError> {
-        let malformed = |error: toml::de::Error| SettingsError::Malformed(error.to_string().trim_end().to_owned());
+        let malformed = |error: toml::de::Error| SettingsError::Malformed(without_values(&error, file.unwrap_or_default()));
         let known = toml::from_str(KNOWN).map_err(malformed)?;
         let File { default, provider: own } = match file {
             Some(text) if text.len() > SETTINGS_CAP => {

@@ -89,7 +89,8 @@ impl EncodedHead {
 #[derive(Serialize)]
 struct CompactFields<'a> {
     model: &'a str,
-    prompt_cache_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a str>,
     instructions: &'a str,
 }
 
@@ -200,7 +201,8 @@ impl Head {
         // A socket always streams, and does not know the field.
         fields.stream = None;
         let frame = before_input(&fields).slice(1..);
-        let Self { model, prompt_cache_key, instructions, .. } = self;
+        let prompt_cache_key = fields.prompt_cache_key;
+        let Self { model, instructions, .. } = self;
         EncodedHead { request, compact: before_input(&CompactFields { model, prompt_cache_key, instructions }), frame }
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use sha2::{Digest as _, Sha256};
 
-use super::model::{Ask, Decision, GitAccess, NetworkMode, OnMissing, PathRule, Place, Policy};
+use super::model::{Ask, Decision, Detail, GitAccess, NetworkMode, OnFailure, OnMissing, PathRule, Place, Policy, Recording};
 
 /// First line of the form; a change of the form changes every fingerprint and therefore this number.
 const HEADER: &str = "portcullis policy 1";
@@ -61,6 +61,13 @@ impl Policy {
         let layers: Vec<String> = self.enforcement.require.iter().map(ToString::to_string).collect();
         lines.insert(format!("enforcement.require {}", list(layers.iter().map(String::as_str))));
         lines.insert(format!("enforcement.on_missing {}", on_missing(self.enforcement.on_missing)));
+        // What is said of recording only where it is not as usual, so that fingerprints from before there was anything to say still stand.
+        let recording = &self.recording;
+        if *recording != Recording::default() {
+            let words = (on_failure(recording.on_failure), if recording.sync { "each" } else { "none" }, detail(recording.detail));
+            let keep = recording.keep.map_or_else(|| "for ever".to_owned(), |keep| format!("{} s", keep.as_secs()));
+            lines.insert(format!("audit {} {} {} {keep}", words.0, words.1, words.2));
+        }
         lines.into_iter().fold(HEADER.to_owned() + "\n", |text, line| text + &line + "\n")
     }
 
@@ -115,6 +122,22 @@ pub const fn on_missing(what: OnMissing) -> &'static str {
     match what {
         OnMissing::Degrade => "degrade",
         OnMissing::Refuse => "refuse",
+    }
+}
+
+/// The word that stands for what to do where a record cannot be written, in files and in the canonical form.
+pub const fn on_failure(what: OnFailure) -> &'static str {
+    match what {
+        OnFailure::Continue => "continue",
+        OnFailure::Stop => "stop",
+    }
+}
+
+/// The word that stands for how much a record says, in files and in the canonical form.
+pub const fn detail(detail: Detail) -> &'static str {
+    match detail {
+        Detail::Full => "full",
+        Detail::Metadata => "metadata",
     }
 }
 

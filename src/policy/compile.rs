@@ -11,11 +11,11 @@ use toml::Spanned;
 use super::{
     command,
     error::{Mark, PolicyError, Problem, Source, nearest, value},
-    file::{self, CommandShape, LONGEST_LIST, LimitsShape, SCHEMA, Strings},
+    file::{self, AuditShape, CommandShape, LONGEST_LIST, LimitsShape, SCHEMA, Strings},
     groups::{self},
     host::is_host_rule,
-    model::{Ask, CommandRule, Decision, GitAccess, Layer, NetworkMode, OnMissing, Origin, PathRule, Place},
-    partial::{HostRule, PartialLimits, PartialPolicy},
+    model::{Ask, CommandRule, Decision, Detail, GitAccess, Layer, NetworkMode, OnFailure, OnMissing, Origin, PathRule, Place},
+    partial::{HostRule, PartialLimits, PartialPolicy, PartialRecording},
     place::{self, Fault},
     units,
 };
@@ -26,6 +26,11 @@ pub(super) struct Compiled {
     pub(super) partial: PartialPolicy,
     pub(super) extends: Option<(String, Mark)>,
 }
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 3600;
+/// Seconds for which logs can be kept where they are not kept for ever: ten years.
+const LONGEST_KEPT: u64 = 3650 * DAY;
 
 /// Which list an entry stands in; what is allowed differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +104,7 @@ pub(super) fn compile(source: &Source) -> Result<Compiled, PolicyError> {
             .as_ref()
             .map(|word| reader.choice("on_missing", word, &[("refuse", OnMissing::Refuse), ("degrade", OnMissing::Degrade)]))
             .transpose()?,
+        recording: reader.recording(&file.audit)?,
         files: vec![source.file.clone()],
     };
     let extends =
@@ -189,6 +195,17 @@ impl Reader<'_> {
         Ok(rules)
     }
 
+    fn recording(&self, audit: &AuditShape) -> Result<PartialRecording, PolicyError> {
+        let on_failure = [("stop", OnFailure::Stop), ("continue", OnFailure::Continue)];
+        let detail = [("full", Detail::Full), ("metadata", Detail::Metadata)];
+        Ok(PartialRecording {
+            on_failure: audit.on_failure.as_ref().map(|word| self.choice("on_failure", word, &on_failure)).transpose()?,
+            sync: audit.sync.as_ref().map(|word| self.choice("sync", word, &[("each", true), ("none", false)])).transpose()?,
+            detail: audit.detail.as_ref().map(|word| self.choice("detail", word, &detail)).transpose()?,
+            keep: audit.keep.as_ref().map(|time| self.duration("keep", time, DAY..=LONGEST_KEPT)).transpose()?,
+        })
+    }
+
     fn mode(&self, word: &Spanned<String>) -> Result<(NetworkMode, Origin), PolicyError> {
         let choices = [
             ("none", NetworkMode::None),
@@ -249,7 +266,7 @@ impl Reader<'_> {
 
     fn limits(&self, limits: &LimitsShape) -> Result<PartialLimits, PolicyError> {
         Ok(PartialLimits {
-            wall: limits.wall.as_ref().map(|v| self.duration("wall", v)).transpose()?,
+            wall: limits.wall.as_ref().map(|v| self.duration("wall", v, 1..=DAY)).transpose()?,
             memory: limits.memory.as_ref().map(|v| self.size("memory", v, 16 << 20..=u64::MAX)).transpose()?,
             processes: limits.processes.as_ref().map(|v| self.count("processes", v, 1..=65_536)).transpose()?,
             open_files: limits.open_files.as_ref().map(|v| self.count("open_files", v, 16..=1_048_576)).transpose()?,
@@ -259,13 +276,14 @@ impl Reader<'_> {
         })
     }
 
-    fn duration(&self, key: &'static str, text: &Spanned<toml::Value>) -> Result<Duration, PolicyError> {
+    fn duration(&self, key: &'static str, text: &Spanned<toml::Value>, range: RangeInclusive<u64>) -> Result<Duration, PolicyError> {
         let Some(duration) = text.get_ref().as_str().and_then(units::parse_duration) else {
             let problem = Problem::WrongUnit { what: "duration", value: shown(text) };
             return self.fail(&text.span(), problem, units::DURATION_HINT.to_owned());
         };
-        if !(1..=24 * 3600).contains(&duration.as_secs()) {
-            return self.fail(&text.span(), Problem::OutOfRange { key, value: shown(text) }, "from 1s to 24h".to_owned());
+        if !range.contains(&duration.as_secs()) {
+            let hint = if *range.end() == DAY { "from 1s to 24h" } else { "from 1d to 3650d" };
+            return self.fail(&text.span(), Problem::OutOfRange { key, value: shown(text) }, hint.to_owned());
         }
         Ok(duration)
     }

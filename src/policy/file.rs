@@ -41,6 +41,8 @@ pub(super) struct PolicyFile {
     pub(super) command: Vec<CommandShape>,
     #[serde(default)]
     pub(super) enforcement: EnforcementShape,
+    #[serde(default)]
+    pub(super) audit: AuditShape,
 }
 
 /// `[filesystem]`.
@@ -115,6 +117,16 @@ pub(super) struct CommandShape {
 pub(super) struct EnforcementShape {
     pub(super) require: Option<Strings>,
     pub(super) on_missing: Option<Spanned<String>>,
+}
+
+/// `[audit]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditShape {
+    pub(super) on_failure: Option<Spanned<String>>,
+    pub(super) sync: Option<Spanned<String>>,
+    pub(super) detail: Option<Spanned<String>>,
+    pub(super) keep: Option<Spanned<toml::Value>>,
 }
 
 /// Reads the text of a policy file.

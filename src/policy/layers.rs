@@ -63,7 +63,8 @@ pub fn merge(layers: Layers) -> Policy {
 /// `read`, `write` and `network.allow` become one more list that has to agree; `deny`, `protect` and `enforcement.require` add
 /// up; limits, git and the network mode take the smaller value; `approval.ask` the stricter of `when-needed` < `always` <
 /// `never` (a run where nobody is asked refuses what would ask, so it permits least); `environment.inherit` keeps what both
-/// name; `refuse` beats `degrade`. Two things could widen and are kept from a repository's file: its `allow` rules over commands
+/// name; `refuse` beats `degrade`, and `stop` beats `continue`. How much is recorded, and for how long, is the system's file's to say and never a
+/// repository's. Two things could widen and are kept from a repository's file: its `allow` rules over commands
 /// and its `environment.set` are ignored, and a note says so.
 pub fn narrow(policy: &mut Policy, bound: &PartialPolicy, role: Role) {
     let file = bound.files.first().map_or(role.name(), String::as_str).to_owned();
@@ -85,8 +86,13 @@ pub fn narrow(policy: &mut Policy, bound: &PartialPolicy, role: Role) {
         policy.enforcement.require.extend(require);
     }
     policy.enforcement.on_missing = bound.on_missing.map_or(policy.enforcement.on_missing, |what| what.max(policy.enforcement.on_missing));
+    let (recording, bounds) = (&mut policy.recording, &bound.recording);
+    recording.on_failure = bounds.on_failure.map_or(recording.on_failure, |what| what.max(recording.on_failure));
+    recording.sync |= bounds.sync.unwrap_or_default();
     match role {
         Role::System => {
+            policy.recording.detail = bound.recording.detail.unwrap_or(policy.recording.detail);
+            policy.recording.keep = bound.recording.keep.or(policy.recording.keep);
             policy.environment.set.extend(bound.set.clone());
             policy.commands.extend(bound.commands.iter().cloned());
         }
@@ -127,6 +133,11 @@ fn narrow_by_project(policy: &mut Policy, bound: &PartialPolicy, file: &str) {
         } else {
             policy.commands.push(rule.clone());
         }
+    }
+    if bound.recording.detail.is_some() || bound.recording.keep.is_some() {
+        policy
+            .notes
+            .push(format!("{file}: audit.detail and audit.keep are ignored: what is recorded of a repository is not its own to say."));
     }
     if !bound.set.is_empty() {
         let names: Vec<&str> = bound.set.keys().map(String::as_str).collect();

@@ -30,8 +30,8 @@ pub use groups::{Group, group, groups};
 pub use judge::{Access, Anchors, Because, Judge, PathVerdict, Reason, hides, judge_path};
 pub use load::{Search, check, load, preset, presets};
 pub use model::{
-    Ask, CommandRule, Decision, Enforcement, Environment, Filesystem, GitAccess, Layer, Limits, Network, NetworkMode, OnMissing, Origin,
-    PathRule, Place, Policy,
+    Ask, CommandRule, Decision, Detail, Enforcement, Environment, Filesystem, GitAccess, Layer, Limits, Network, NetworkMode, OnFailure,
+    OnMissing, Origin, PathRule, Place, Policy, Recording,
 };
 pub use prose::{Claim, ClaimKind, claims, render, render_in_mode};
 pub use summary::summary;

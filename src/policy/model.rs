@@ -235,6 +235,41 @@ pub struct Enforcement {
     pub on_missing: OnMissing,
 }
 
+/// What happens where a record cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The call runs; how many records were lost is said and recorded as soon as one can be written again.
+    Continue,
+    /// What would have been recorded does not happen.
+    #[default]
+    Stop,
+}
+
+/// How much a record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Detail {
+    /// All of it, without known secrets.
+    #[default]
+    Full,
+    /// Who decided what about which tool, when, and how it ended; no arguments, no words, no paths of refusals.
+    Metadata,
+}
+
+/// How a session is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recording {
+    /// What happens where a record cannot be written; `stop` if any layer says so.
+    pub on_failure: OnFailure,
+    /// Whether each record has reached the disk before what it records happens; if any layer says so.
+    pub sync: bool,
+    /// How much a record says.
+    pub detail: Detail,
+    /// How long logs are kept; at least a day. `None` for ever.
+    pub keep: Option<Duration>,
+}
+
 /// One policy, merged from all its layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -258,6 +293,8 @@ pub struct Policy {
     pub commands: Vec<CommandRule>,
     /// Demands on the host.
     pub enforcement: Enforcement,
+    /// How it is recorded.
+    pub recording: Recording,
     /// The files that this policy was merged from, first the chosen one, with the role each plays (`chosen`, `user`, `system`, `project`).
     pub sources: Vec<(String, String)>,
     /// What a reader should know, such as a repository's `allow` rule that was ignored. Not part of the fingerprint.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::model::{
-    Ask, CommandRule, Enforcement, Environment, Filesystem, GitAccess, Layer, Limits, Network, NetworkMode, OnMissing, Origin, PathRule,
-    Policy,
+    Ask, CommandRule, Detail, Enforcement, Environment, Filesystem, GitAccess, Layer, Limits, Network, NetworkMode, OnFailure, OnMissing,
+    Origin, PathRule, Policy, Recording,
 };
 
 /// The limits of a policy that names none.
@@ -36,6 +36,16 @@ pub struct PartialLimits {
     /// `limits.disk`, in bytes.
     pub disk: Option<u64>,
     pub output: Option<u64>,
+}
+
+/// `[audit]`; each as in [`Recording`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the fields are those of `Recording`, documented there")]
+pub struct PartialRecording {
+    pub on_failure: Option<OnFailure>,
+    pub sync: Option<bool>,
+    pub detail: Option<Detail>,
+    pub keep: Option<Duration>,
 }
 
 /// A policy with keys left out. As a chosen policy, what is left out allows nothing ([`PartialPolicy::complete`]); as a bound,
@@ -74,6 +84,8 @@ pub struct PartialPolicy {
     pub require: Option<BTreeSet<Layer>>,
     /// `enforcement.on_missing`.
     pub on_missing: Option<OnMissing>,
+    /// `[audit]`, each for itself.
+    pub recording: PartialRecording,
     /// The file and those that it extends, itself first.
     pub files: Vec<String>,
 }
@@ -118,6 +130,12 @@ impl PartialPolicy {
             commands,
             require: self.require.or(parent.require),
             on_missing: self.on_missing.or(parent.on_missing),
+            recording: PartialRecording {
+                on_failure: self.recording.on_failure.or(parent.recording.on_failure),
+                sync: self.recording.sync.or(parent.recording.sync),
+                detail: self.recording.detail.or(parent.recording.detail),
+                keep: self.recording.keep.or(parent.recording.keep),
+            },
             files,
         }
     }
@@ -166,6 +184,12 @@ impl PartialPolicy {
             enforcement: Enforcement {
                 require: self.require.unwrap_or_else(|| BTreeSet::from([Layer::Landlock, Layer::Seccomp, Layer::Namespaces])),
                 on_missing: self.on_missing.unwrap_or_default(),
+            },
+            recording: Recording {
+                on_failure: self.recording.on_failure.unwrap_or_default(),
+                sync: self.recording.sync.unwrap_or_default(),
+                detail: self.recording.detail.unwrap_or_default(),
+                keep: self.recording.keep,
             },
             sources: self.files.into_iter().map(|file| (file, "chosen".to_owned())).collect(),
             notes: Vec::new(),

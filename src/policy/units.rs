@@ -5,12 +5,12 @@ use std::time::Duration;
 /// The units of a size, largest first, with the bytes that each stands for.
 const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 /// The units of a duration, largest first, with the seconds that each stands for.
-const DURATIONS: [(&str, u64); 3] = [("h", 3600), ("m", 60), ("s", 1)];
+const DURATIONS: [(&str, u64); 4] = [("d", 24 * 3600), ("h", 3600), ("m", 60), ("s", 1)];
 
 /// What an error says of sizes.
 pub(super) const SIZE_HINT: &str = "write bytes as a number, or a whole number with KiB, MiB, GiB or TiB, such as \"512MiB\"";
 /// What an error says of durations.
-pub(super) const DURATION_HINT: &str = "write a whole number with s, m or h, such as \"90s\" or \"10m\"";
+pub(super) const DURATION_HINT: &str = "write a whole number with s, m, h or d, such as \"90s\" or \"10m\"";
 
 /// Reads `4GiB`; `None` for another unit, a fraction, a sign or more than 2^64 - 1 bytes.
 pub fn parse_size(text: &str) -> Option<u64> {

@@ -67,6 +67,8 @@ pub enum Program {
     Worker,
     /// One attempt of `portcullis selftest`, confined as a program is: its request on standard input, what it saw on standard output.
     Probe,
+    /// The steps of `portcullis policy verify`, confined as a program is: a list on standard input, an answer to each on standard output.
+    Steps,
 }
 
 /// From the agent to a running sandbox, over the call's socket.

@@ -24,8 +24,8 @@ use super::{
 use crate::{
     policy::{Access, Judge, Layer, NetworkMode, Policy},
     sandbox::{
-        Access as RootAccess, Call, Exit, FromSandbox, LaunchError, Launcher, Plan, Program, message::Launch, message::MessageError,
-        plan::INSIDE_TMP,
+        Access as RootAccess, Applied, Call, Exit, FromSandbox, LaunchError, Launcher, Plan, Program, message::Launch,
+        message::MessageError, plan::INSIDE_TMP,
     },
     worker,
 };
@@ -42,6 +42,8 @@ pub struct Heard {
     pub text: String,
     /// How it ended, unless it never started.
     pub exit: Option<Exit>,
+    /// What the kernel was really told.
+    pub applied: Option<Applied>,
     /// Why it never started.
     pub failed: Option<String>,
 }
@@ -235,6 +237,7 @@ pub fn listen(call: &Call, output: OwnedFd, patience: Duration) -> Result<Heard,
             match call.next() {
                 Ok((FromSandbox::Failed { step, reason, .. }, _)) => heard.failed = Some(format!("could not {step}: {reason}")),
                 Ok((FromSandbox::Exited(exit), _)) => heard.exit = Some(exit),
+                Ok((FromSandbox::Started(applied), _)) => heard.applied = Some(applied),
                 Ok(_) => {}
                 Err(MessageError::Closed) => break,
                 Err(error) => return Err(error.into()),

@@ -261,6 +261,7 @@ impl Driven {
     /// All records of all sessions, in order.
     pub fn records(&self) -> Vec<Value> {
         let mut logs: Vec<PathBuf> = std::fs::read_dir(self.host.state.join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        logs.retain(|path| !path.ends_with("ledger.jsonl"));
         logs.sort();
         let text: String = logs.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -64,6 +64,43 @@ fn a_mistake_in_the_file_stops_everything_and_a_repository_has_no_say() {
 }
 
 #[test]
+fn settings_that_calls_could_write_are_not_gone_by() {
+    for (link, target) in [("ws/mine.toml", None), ("ws/on", Some("away/mine.toml"))] {
+        let world = World::new();
+        let model = start([Turn::message("fine")]);
+        let text = format!("default = \"mine\"\n[provider.mine]\nurl = \"{}\"\nmodel = \"m\"\n", model.base_url());
+        world.write("away/mine.toml", text.clone());
+        match target {
+            // A link into the workspace, and one that only leads through it.
+            None => drop(world.write(link, text)),
+            Some(target) => std::os::unix::fs::symlink(world.path(target), world.path(link)).unwrap(),
+        }
+        std::fs::create_dir_all(world.path("state")).unwrap();
+        std::os::unix::fs::symlink(world.path(link), world.path("state/providers.toml")).unwrap();
+        let run = |policy: &str| {
+            let workspace = world.workspace().display().to_string();
+            finish(&mut world.command(&["exec", "--policy", policy, "--workspace", &workspace, "Do it."]))
+        };
+        let ended = run("workspace-write");
+        assert_eq!((ended.code(), model.requests().len()), (Some(3), 0), "{link}: {ended:?}");
+        assert!(ended.stderr.contains("providers.toml") && ended.stderr.contains(link), "{ended:?}");
+        // Where nothing can be written there, it is a file like any other of the person's.
+        assert_eq!(run("read-only").code(), Some(0), "{link}");
+    }
+}
+
+#[test]
+fn a_key_that_was_written_into_the_file_is_not_shown() {
+    for line in ["key = \"sk-secret-of-mine\"", "context_window = \"sk-secret-of-mine\"", "compaction = \"sk-secret-of-mine\"", "url = sk-secret-of-mine"] {
+        let world = World::new();
+        world.write("state/providers.toml", format!("default = \"mine\"\n[provider.mine]\n{line}\n"));
+        let ended = finish(&mut world.command(&["providers", "list"]));
+        assert_eq!(ended.code(), Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("line 3") && !ended.stderr.contains("secret"), "{line}: {ended:?}");
+    }
+}
+
+#[test]
 fn providers_are_listed_and_shown() {
     let world = World::new();
     let listed = finish(&mut world.command(&["providers", "list"]));

@@ -164,7 +164,7 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
     // Before the event loop and its threads: the launcher must start small.
     let launcher = Launcher::start().map_err(ExecError::from)?;
     let id = uuid::Uuid::now_v7().to_string();
-    let log = Log::create(&state.join("log"), &id).map_err(SessionError::from)?;
+    let log = Log::create(&state, &id, &resolved.policy.recording).map_err(SessionError::from)?;
     let Resolved { policy, plan, session, cwd, .. } = &resolved;
     let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), Redactor::new(key))
         .and_then(|gate| gate.with_grants(Store::new(&state)))

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Failure, landlock, limits, seccomp::Filters};
 use crate::{
+    certificate,
     policy::Layer,
     sandbox::{
         message::{Applied, FromSandbox, Launch, Program, send},
@@ -51,7 +52,7 @@ pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd;
             Ok(executable) => Some(executable),
             Err(failure) => return failure,
         },
-        Program::Worker | Program::Probe => None,
+        Program::Worker | Program::Probe | Program::Steps => None,
     };
     let worker = launch.program == Program::Worker;
     let confined = (|| {
@@ -90,6 +91,7 @@ pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd;
         (Err(failure), _) => failure,
         (Ok(()), Some(executable)) => executable.run(),
         (Ok(()), None) if launch.program == Program::Probe => attempt(),
+        (Ok(()), None) if launch.program == Program::Steps => steps(),
         (Ok(()), None) => work(&launch.cwd),
     }
 }
@@ -128,6 +130,17 @@ fn attempt() -> Failure {
         return Failure::system("close inherited descriptors", &error);
     }
     match request().map(|request| selftest::inside::serve(&request)) {
+        Ok(()) => sys::exit_now(0),
+        Err(failure) => failure,
+    }
+}
+
+/// Tries the steps of a certificate, likewise.
+fn steps() -> Failure {
+    if let Err(error) = sys::close_range(3, u32::MAX) {
+        return Failure::system("close inherited descriptors", &error);
+    }
+    match request().map(|steps: Vec<certificate::Step>| certificate::inside::serve(&steps)) {
         Ok(()) => sys::exit_now(0),
         Err(failure) => failure,
     }

@@ -1,5 +1,8 @@
 //! `portcullis policy`: what policies there are, what one says and what it means.
 
+#[cfg(target_os = "linux")]
+pub(super) mod verify;
+
 use std::{fs, io, path::Path};
 
 use super::{args::PolicyCommand, exit::Exit, output, report, resolve, show};
@@ -23,6 +26,8 @@ pub(super) fn run(command: &PolicyCommand) -> Exit {
         }
         PolicyCommand::Show { policy: Some(name), .. } => as_written(name),
         PolicyCommand::Check { file } => check(file),
+        #[cfg(target_os = "linux")]
+        PolicyCommand::Verify(arguments) => return verify::run(arguments),
     };
     match text.and_then(|text| output::print(&text)) {
         Ok(()) => Exit::Success,

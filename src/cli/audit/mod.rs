@@ -1,0 +1,79 @@
+//! `portcullis audit`: what was recorded, whether it is whole, and what it says.
+
+mod keep;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{exit::Exit, report, resolve::Folders};
+
+/// For `--help`.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  portcullis audit verify
+  portcullis audit verify last
+  portcullis audit verify /backup/log --public 6f0a…
+  portcullis audit head
+  portcullis audit key show
+  portcullis audit erase last 12 13
+  portcullis audit prune --older-than 90d --dry-run
+
+A log is one JSON record a line, in the state folder (~/.local/state/portcullis/log, or $PORTCULLIS_HOME/log). SESSION is an id, or `last`.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Say whether logs are what was written, and whether they are all of it.
+    Verify(verify::Arguments),
+    /// Print the head of the ledger, to be kept elsewhere: `verify --anchor` finds out whether what is here still comes to it.
+    Head,
+    /// Show or change the key that seals and signs logs.
+    #[command(subcommand)]
+    Key(keep::KeyCommand),
+    /// Erase what single records say; their seals stay, so that the log verifies as before.
+    Erase {
+        /// The session's id, or `last`.
+        session: String,
+        /// The records, by their numbers.
+        #[arg(required = true)]
+        records: Vec<u64>,
+    },
+    /// Take away logs that nobody has written to for long; the ledger says which.
+    Prune {
+        /// For how long.
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        older_than: std::time::Duration,
+        /// Only say what would go.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Does it.
+pub(super) fn run(command: &AuditCommand) -> Exit {
+    let folders = Folders::from_environment();
+    match command {
+        AuditCommand::Verify(arguments) => verify::run(arguments, &folders),
+        AuditCommand::Head => keep::head(&folders),
+        AuditCommand::Key(command) => keep::key(command, &folders),
+        AuditCommand::Erase { session, records } => keep::erase(session, records, &folders),
+        AuditCommand::Prune { older_than, dry_run } => keep::prune(*older_than, *dry_run, &folders),
+    }
+}
+
+/// The folder with all logs.
+fn log_folder(folders: &Folders) -> PathBuf {
+    folders.state.join("log")
+}
+
+/// The session that is meant, which has to have a log here.
+fn session(named: &str, folders: &Folders) -> Result<String, Exit> {
+    let all = crate::audit::verify::sessions(&log_folder(folders));
+    let found = if named == "last" { all.last() } else { all.iter().find(|session| *session == named) };
+    found.cloned().ok_or_else(|| {
+        let folder = log_folder(folders);
+        report(&format!("there is no log of session `{}` in {}", crate::ui::sanitize::visible_line(named), folder.display()));
+        Exit::Usage
+    })
+}

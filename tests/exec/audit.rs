@@ -1,0 +1,85 @@
+//! The log of a real session, verified, and what the policy has it say.
+
+use portcullis::model::scripted::Turn;
+
+use super::support::{World, finish, one, shell};
+
+const TOKEN: &str = "ghp_0123456789012345678901234567890123456789";
+
+fn whole_log(world: &World) -> String {
+    std::fs::read_to_string(&world.logs()[0]).unwrap()
+}
+
+#[test]
+fn a_sessions_log_verifies_and_a_changed_one_does_not() {
+    let world = World::new();
+    world.play([one(shell("echo hello > file")), Turn::message("Done.")]).well();
+    let verify = |arguments: &[&str]| finish(&mut world.command(&[&["audit", "verify"], arguments].concat()));
+    let ended = verify(&[]);
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert!(ended.stdout.ends_with("one log: intact, complete\n"), "{ended:?}");
+    assert_eq!(verify(&["last"]).code(), Some(0));
+    let head = finish(&mut world.command(&["audit", "head"])).stdout;
+    assert_eq!(verify(&["--anchor", head.trim()]).code(), Some(0));
+    // Without any key nobody speaks for it; with the public half alone, its signature does.
+    let nowhere = world.path("nowhere").display().to_string();
+    assert_eq!(verify(&["last", "--keys", &nowhere]).code(), Some(8));
+    let shown = finish(&mut world.command(&["audit", "key", "show"])).stdout;
+    let public = shown.split_whitespace().last().unwrap();
+    assert_eq!(verify(&["last", "--keys", &nowhere, "--public", public]).code(), Some(0));
+    // The policy that was in force is in it, whole.
+    assert!(whole_log(&world).contains("\"event\":\"policy\"") && whole_log(&world).contains("filesystem.write all"));
+
+    let changed = whole_log(&world).replace("echo hello", "echo hallo");
+    std::fs::write(&world.logs()[0], changed).unwrap();
+    let ended = verify(&["--json"]);
+    assert_eq!(ended.code(), Some(9), "{ended:?}");
+    let verdict: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&verdict["integrity"], &verdict["sessions"][0]["findings"][0]["kind"]), (&"broken".into(), &"edited".into()));
+}
+
+#[test]
+fn what_has_the_shape_of_a_token_is_not_in_the_log() {
+    let world = World::new();
+    let played = world.play([one(shell(&format!("echo {TOKEN} | wc -c"))), Turn::message("Done.")]).well();
+    assert!(played.output().contains("45"), "the call itself was as the model wrote it: {}", played.output());
+    assert!(!whole_log(&world).contains(TOKEN) && whole_log(&world).contains("echo [redacted] | wc -c"));
+    assert_eq!(finish(&mut world.command(&["audit", "verify"])).code(), Some(0));
+}
+
+#[test]
+fn where_only_metadata_is_recorded_no_word_of_a_call_is_in_the_log() {
+    let world = World::new();
+    let policy = "schema = 1\nname = \"quiet\"\nextends = \"workspace-write\"\n[audit]\ndetail = \"metadata\"\nsync = \"each\"\n";
+    let policy = world.write("quiet.toml", policy).display().to_string();
+    let turns = [one(shell("echo what-was-said; cat /etc/shadow")), one(shell("git push what-was-said")), Turn::message("Done.")];
+    world.play_with(&["--policy", &policy], turns);
+    let log = whole_log(&world);
+    assert!(log.contains("\"tool\":\"shell\"") && log.contains("\"decision\":\"refuse\"") && log.contains("[not recorded: "), "{log}");
+    assert!(!log.contains("what-was-said") && !log.contains("\"resource\":\"/etc/shadow\""), "{log}");
+    assert_eq!(finish(&mut world.command(&["audit", "verify"])).code(), Some(0));
+}
+
+#[test]
+fn a_repository_has_no_say_in_what_is_recorded() {
+    let world = World::new();
+    world.write("ws/.portcullis/policy.toml", "schema = 1\nname = \"theirs\"\n[audit]\ndetail = \"metadata\"\nkeep = \"1d\"\non_failure = \"continue\"\n");
+    world.play([one(shell("echo what-was-said")), Turn::message("Done.")]).well();
+    let log = whole_log(&world);
+    assert!(log.contains("what-was-said") && log.contains("is not its own to say"), "{log}");
+}
+
+#[test]
+fn a_key_that_others_can_read_seals_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    world.play([Turn::message("Done.")]).well();
+    let keys = std::fs::read_dir(world.path("state/keys")).unwrap().map(|entry| entry.unwrap().path());
+    let key = keys.into_iter().find(|path| path.extension().is_some_and(|end| end == "key")).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let played = world.play([Turn::message("Done.")]);
+    assert_eq!(played.ended.code(), Some(6), "{:?}", played.ended);
+    assert!(played.ended.stderr.contains("audit key rotate") && played.requests.is_empty(), "{:?}", played.ended);
+    assert_eq!(finish(&mut world.command(&["audit", "key", "rotate"])).code(), Some(0));
+    world.play([Turn::message("Done.")]).well();
+}
