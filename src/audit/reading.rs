@@ -2,7 +2,7 @@
 //! erased are told apart and handed on; none of them ends the reading. Memory stays at one line.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::record::Event;
+use super::{record::Event, verify};
 
 /// The longest line that is read, in bytes. The rest of a longer one is passed over.
 pub const LINE_CAP: u64 = 16 * 1024 * 1024;
@@ -205,37 +205,8 @@ impl SessionFiles {
 }
 
 /// The sessions that have a log in a folder, newest first: their ids begin with the time.
-pub fn sessions(folder: &Path) -> Result<Vec<SessionFiles>, ReadingError> {
-    let error = |source| ReadingError::System { path: folder.to_path_buf(), source };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(problem) => return Err(error(problem)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(error)?.path();
-        let Some(stem) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jsonl")) else { continue };
-        let (id, part) = match stem.split_once('.') {
-            None => (stem, 0),
-            Some((id, part)) => match part.parse::<u32>() {
-                Ok(part) => (id, part),
-                Err(_) => continue,
-            },
-        };
-        if uuid::Uuid::try_parse(id).is_ok() {
-            found.push((id.to_owned(), part, path));
-        }
-    }
-    found.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
-    let mut sessions: Vec<SessionFiles> = Vec::new();
-    for (id, _, path) in found {
-        match sessions.last_mut() {
-            Some(last) if last.name == id => last.parts.push(path),
-            _ => sessions.push(SessionFiles { name: id, parts: vec![path] }),
-        }
-    }
-    Ok(sessions)
+pub fn sessions(folder: &Path) -> Vec<SessionFiles> {
+    verify::sessions(folder).into_iter().rev().map(|name| SessionFiles { parts: verify::files_of(folder, &name), name }).collect()
 }
 
 /// What was named: an id, the beginning of one, `last`, or a file (a path with a slash, or ending in .jsonl).
@@ -244,7 +215,7 @@ pub fn find(folder: &Path, named: Option<&str>) -> Result<SessionFiles, ReadingE
     if named.contains('/') || named.ends_with(".jsonl") {
         return Ok(SessionFiles { name: named.to_owned(), parts: vec![PathBuf::from(named)] });
     }
-    let known = sessions(folder)?;
+    let known = sessions(folder);
     let none = || ReadingError::None { folder: folder.to_path_buf() };
     if named == "last" {
         return known.into_iter().next().ok_or_else(none);
@@ -290,14 +261,15 @@ mod tests {
     fn sessions_are_found_newest_first_with_their_parts_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let (old, new) = ("01a21a81-0a44-73a2-ac60-a208193e0e81", "01a21e82-a06c-774f-9e13-70f61d7a3e60");
-        for name in [format!("{old}.10.jsonl"), format!("{old}.jsonl"), format!("{old}.2.jsonl"), format!("{new}.jsonl"), "x.jsonl".into()]
+        for name in
+            [format!("{old}.1.jsonl"), format!("{old}.jsonl"), format!("{old}.2.jsonl"), format!("{new}.jsonl"), "ledger.jsonl".into()]
         {
-            fs::write(folder.path().join(name), "").unwrap();
+            std::fs::write(folder.path().join(name), "").unwrap();
         }
-        let found = sessions(folder.path()).unwrap();
+        let found = sessions(folder.path());
         assert_eq!(found.iter().map(|session| session.name.as_str()).collect::<Vec<_>>(), [new, old]);
-        let parts: Vec<_> = found[1].parts.iter().map(|part| part.file_name().unwrap().to_str().unwrap().len()).collect();
-        assert_eq!(parts, [42, 44, 45]);
+        assert_eq!(found[1].parts, verify::files_of(folder.path(), old));
+        assert_eq!(found[1].parts.len(), 3);
         assert_eq!(find(folder.path(), Some("last")).unwrap().name, new);
         assert_eq!(find(folder.path(), Some(&old[..13])).unwrap().name, old);
         assert!(matches!(find(folder.path(), Some("01a2")), Err(ReadingError::Unknown { .. })));

@@ -71,7 +71,14 @@ mod tests {
             assert_eq!(redact(&format!("\"a {secret} b\"")), format!("\"a {MARK} b\""), "{secret}");
         }
         assert_eq!(redact("\"git clone https://me:secret@host/x\""), "\"git clone https[redacted]host/x\"");
-        for plain in ["sk-short", "task-runner-of-a-very-long-name", "a@b.example", "https://host:8080/x@y", "AKIA", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] {
+        for plain in [
+            "sk-short",
+            "task-runner-of-a-very-long-name",
+            "a@b.example",
+            "https://host:8080/x@y",
+            "AKIA",
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        ] {
             assert_eq!(redact(plain), plain);
         }
     }

@@ -63,7 +63,10 @@ fn where_only_metadata_is_recorded_no_word_of_a_call_is_in_the_log() {
 #[test]
 fn a_repository_has_no_say_in_what_is_recorded() {
     let world = World::new();
-    world.write("ws/.portcullis/policy.toml", "schema = 1\nname = \"theirs\"\n[audit]\ndetail = \"metadata\"\nkeep = \"1d\"\non_failure = \"continue\"\n");
+    world.write(
+        "ws/.portcullis/policy.toml",
+        "schema = 1\nname = \"theirs\"\n[audit]\ndetail = \"metadata\"\nkeep = \"1d\"\non_failure = \"continue\"\n",
+    );
     world.play([one(shell("echo what-was-said")), Turn::message("Done.")]).well();
     let log = whole_log(&world);
     assert!(log.contains("what-was-said") && log.contains("is not its own to say"), "{log}");

@@ -91,7 +91,12 @@ fn settings_that_calls_could_write_are_not_gone_by() {
 
 #[test]
 fn a_key_that_was_written_into_the_file_is_not_shown() {
-    for line in ["key = \"sk-secret-of-mine\"", "context_window = \"sk-secret-of-mine\"", "compaction = \"sk-secret-of-mine\"", "url = sk-secret-of-mine"] {
+    for line in [
+        "key = \"sk-secret-of-mine\"",
+        "context_window = \"sk-secret-of-mine\"",
+        "compaction = \"sk-secret-of-mine\"",
+        "url = sk-secret-of-mine",
+    ] {
         let world = World::new();
         world.write("state/providers.toml", format!("default = \"mine\"\n[provider.mine]\n{line}\n"));
         let ended = finish(&mut world.command(&["providers", "list"]));
