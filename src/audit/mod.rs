@@ -1,12 +1,17 @@
 //! The record of what was asked for, what was decided, and what came of it.
 
 pub mod chain;
+pub mod export;
+pub mod filter;
 pub mod keys;
 pub mod ledger;
 pub mod log;
 mod metadata;
+pub mod reading;
 pub mod record;
+pub mod report;
 pub mod retention;
+pub mod sentence;
 mod shapes;
 pub mod verify;
 pub mod walk;

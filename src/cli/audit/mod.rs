@@ -1,13 +1,17 @@
 //! `portcullis audit`: what was recorded, whether it is whole, and what it says.
 
 mod keep;
+mod report;
+mod report_text;
+mod select;
+mod show;
 mod verify;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{exit::Exit, report, resolve::Folders};
+use super::{exit::Exit, report as say, resolve::Folders};
 
 /// For `--help`.
 pub(super) const EXAMPLES: &str = "\
@@ -15,6 +19,8 @@ Examples:
   portcullis audit verify
   portcullis audit verify last
   portcullis audit verify /backup/log --public 6f0a…
+  portcullis audit show last --denied
+  portcullis audit report --html report.html
   portcullis audit head
   portcullis audit key show
   portcullis audit erase last 12 13
@@ -26,6 +32,10 @@ A log is one JSON record a line, in the state folder (~/.local/state/portcullis/
 pub(super) enum AuditCommand {
     /// Say whether logs are what was written, and whether they are all of it.
     Verify(verify::Arguments),
+    /// Show a log as a time line that can be filtered.
+    Show(show::Arguments),
+    /// Say what sessions did, who allowed it, what was refused, and by what: as text, as JSON, or as a page.
+    Report(report::Arguments),
     /// Print the head of the ledger, to be kept elsewhere: `verify --anchor` finds out whether what is here still comes to it.
     Head,
     /// Show or change the key that seals and signs logs.
@@ -55,6 +65,8 @@ pub(super) fn run(command: &AuditCommand) -> Exit {
     let folders = Folders::from_environment();
     match command {
         AuditCommand::Verify(arguments) => verify::run(arguments, &folders),
+        AuditCommand::Show(arguments) => show::run(arguments, &folders),
+        AuditCommand::Report(arguments) => report::run(arguments, &folders),
         AuditCommand::Head => keep::head(&folders),
         AuditCommand::Key(command) => keep::key(command, &folders),
         AuditCommand::Erase { session, records } => keep::erase(session, records, &folders),
@@ -73,7 +85,7 @@ fn session(named: &str, folders: &Folders) -> Result<String, Exit> {
     let found = if named == "last" { all.last() } else { all.iter().find(|session| *session == named) };
     found.cloned().ok_or_else(|| {
         let folder = log_folder(folders);
-        report(&format!("there is no log of session `{}` in {}", crate::ui::sanitize::visible_line(named), folder.display()));
+        say(&format!("there is no log of session `{}` in {}", crate::ui::sanitize::visible_line(named), folder.display()));
         Exit::Usage
     })
 }
