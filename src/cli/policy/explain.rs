@@ -50,6 +50,7 @@ enum What {
     /// The text of a shell command.
     Command {
         /// The text, in quotes.
+        #[arg(allow_hyphen_values = true)]
         text: String,
     },
     /// Reading a path.
