@@ -69,11 +69,21 @@ pub fn action(tool: &str, arguments: &str) -> String {
             let folder = field("workdir").map(|folder| format!("  (in {folder})")).unwrap_or_default();
             format!("$ {command}{folder}")
         }),
-        "apply_patch" => field("patch").map(str::to_owned),
+        "apply_patch" => field("patch").map(|patch| format!("{}\n\n{patch}", patched(patch))),
         "read_file" | "list_dir" | "view_image" => field("path").map(str::to_owned),
         _ => None,
     };
     clipped(text.as_deref().unwrap_or(arguments))
+}
+
+/// The files that a patch is about.
+fn patched(patch: &str) -> String {
+    let file = |line: &str| {
+        let (verb, file) = line.strip_prefix("*** ")?.split_once(" File: ")?;
+        Some(format!("{} {file}", verb.to_lowercase()))
+    };
+    let files: Vec<String> = patch.lines().filter_map(file).take(50).collect();
+    if files.is_empty() { "a patch".to_owned() } else { files.join(", ") }
 }
 
 /// How a call ended, in a word.

@@ -240,8 +240,8 @@ fn calls(out: &mut String, session: &Session) {
         let status = if call.denials.is_empty() { status.to_owned() } else { format!("{status} · {} refused", call.denials.len()) };
         put!(
             out,
-            "<details class=\"call\"><summary><span class=\"soft mono\">{}</span><b class=\"first\">{}</b><span class=\"first mono\">{}</span><span class=\"end\">{} \
-             <span class=\"soft\">{}</span></span></summary><div class=\"in\">",
+            "<details class=\"call\"><summary><span class=\"soft mono\">{}</span><b class=\"first\">{}</b><span class=\"first mono\">{}</span>{}\
+             <span class=\"soft end\">{}</span></summary><div class=\"in\">",
             clock(&call.time),
             escape(&call.tool),
             escape(first),

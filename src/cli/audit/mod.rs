@@ -1,5 +1,6 @@
 //! `portcullis audit`: what was recorded, whether it is whole, and what it says.
 
+mod export;
 mod keep;
 mod report;
 mod report_text;
@@ -21,6 +22,7 @@ Examples:
   portcullis audit verify /backup/log --public 6f0a…
   portcullis audit show last --denied
   portcullis audit report --html report.html
+  portcullis audit export --format otlp --to http://127.0.0.1:4318
   portcullis audit head
   portcullis audit key show
   portcullis audit erase last 12 13
@@ -36,6 +38,8 @@ pub(super) enum AuditCommand {
     Show(show::Arguments),
     /// Say what sessions did, who allowed it, what was refused, and by what: as text, as JSON, or as a page.
     Report(report::Arguments),
+    /// Hand records to other programs: CSV, OCSF, OpenTelemetry, or as they are.
+    Export(export::Arguments),
     /// Print the head of the ledger, to be kept elsewhere: `verify --anchor` finds out whether what is here still comes to it.
     Head,
     /// Show or change the key that seals and signs logs.
@@ -67,6 +71,7 @@ pub(super) fn run(command: &AuditCommand) -> Exit {
         AuditCommand::Verify(arguments) => verify::run(arguments, &folders),
         AuditCommand::Show(arguments) => show::run(arguments, &folders),
         AuditCommand::Report(arguments) => report::run(arguments, &folders),
+        AuditCommand::Export(arguments) => export::run(arguments, &folders),
         AuditCommand::Head => keep::head(&folders),
         AuditCommand::Key(command) => keep::key(command, &folders),
         AuditCommand::Erase { session, records } => keep::erase(session, records, &folders),
