@@ -45,7 +45,13 @@ fn a_command_a_path_and_a_host_are_explained_by_the_rule_that_decides() {
 fn a_recorded_session_under_a_stricter_policy_flips_the_right_verdicts() {
     let world = World::new();
     let patch = json!({"patch": "*** Begin Patch\n*** Add File: new\n+x\n*** End Patch\n"}).to_string();
-    let turns = [one(shell("echo hello")), Turn::call("apply_patch", &patch), one(shell("git push")), one(shell("cat /var/precious")), Turn::message("Done.")];
+    let turns = [
+        one(shell("echo hello")),
+        Turn::call("apply_patch", &patch),
+        one(shell("git push")),
+        one(shell("cat /var/precious")),
+        Turn::message("Done."),
+    ];
     world.play(turns);
     let (code, same) = replay(&world, "workspace-write");
     assert_eq!((code, &same["calls"], same["changes"].as_array().unwrap().len()), (Some(0), &json!(4), 0), "{same}");
@@ -70,7 +76,23 @@ fn a_recorded_session_under_a_stricter_policy_flips_the_right_verdicts() {
 fn the_gate_the_explanation_and_the_replay_agree() {
     let world = World::new();
     let mut runner = TestRunner::deterministic();
-    let word = prop::sample::select(vec!["git", "push", "reset", "--hard", "sudo", "cargo", "publish", "npm", "true", "-C", ".", "$x", "env", "sh -c 'git push'", "pull"]);
+    let word = prop::sample::select(vec![
+        "git",
+        "push",
+        "reset",
+        "--hard",
+        "sudo",
+        "cargo",
+        "publish",
+        "npm",
+        "true",
+        "-C",
+        ".",
+        "$x",
+        "env",
+        "sh -c 'git push'",
+        "pull",
+    ]);
     let command = prop::collection::vec(word, 1..4).prop_map(|words| words.join(" "));
     let text = prop::collection::vec((command, prop::sample::select(vec!["; ", " && ", " | "])), 1..3)
         .prop_map(|parts| parts.into_iter().map(|(command, joint)| command + joint).collect::<String>() + "true");
