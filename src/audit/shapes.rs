@@ -11,16 +11,16 @@ const MARK: &str = "[redacted]";
 /// letters, digits and marks that JSON writes as they are, so that they can be taken out of a record's text.
 static SHAPES: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let shapes = [
-        r"sk-[A-Za-z0-9_-]{20,}",
+        r"\bsk-[A-Za-z0-9_-]{20,}",
         r"gh[pousr]_[A-Za-z0-9]{30,}",
         r"github_pat_[A-Za-z0-9_]{40,}",
         r"glpat-[A-Za-z0-9_-]{20,}",
         r"xox[abposr]-[A-Za-z0-9-]{10,}",
         r"(?:AKIA|ASIA)[A-Z0-9]{16}",
         r"AIza[A-Za-z0-9_-]{35}",
-        r"npm_[A-Za-z0-9]{36}",
+        r"\bnpm_[A-Za-z0-9]{36}",
         r"pypi-[A-Za-z0-9_-]{50,}",
-        r"hf_[A-Za-z0-9]{30,}",
+        r"\bhf_[A-Za-z0-9]{30,}",
         r"[rs]k_live_[A-Za-z0-9]{20,}",
         r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\[nrt]|[A-Za-z0-9+/= ])*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
