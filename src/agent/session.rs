@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     audit::{Event as Record, LogError},
+    certificate,
     model::{Client, CompactionMethod, EncodedHead, Endpoint, Head, ModelError, Usage},
     policy::render,
     sandbox::LaunchError,
@@ -93,6 +94,10 @@ impl Session {
             canonical: gate.policy().canonical(),
             notes: gate.policy().notes.clone(),
         })?;
+        #[cfg(target_os = "linux")]
+        if let Some(certificate) = certificate::document::kept(&gate.session().state, &gate.policy().fingerprint()) {
+            gate.log().append(Record::Certificate { certificate })?;
+        }
         gate.record_beginning()?;
         let assembled = async {
             let (client, prefix) = (Client::new(endpoint)?, read_prefix(&gate).await?);

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    io::Write as _,
+    io::{Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -10,11 +10,19 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::canonical::{canonical, digest};
-use crate::sandbox::Applied;
+use super::{
+    canonical::{canonical, digest},
+    run::kernel,
+};
+use crate::{
+    audit::{Key, Keys, keys::is_signed},
+    sandbox::Applied,
+};
 
 /// The version of the shape.
 pub const SCHEMA: u32 = 1;
+/// The largest certificate that is read, in bytes.
+const LARGEST: u64 = 4 * 1024 * 1024;
 /// The folder of saved certificates, below the state folder.
 pub const FOLDER: &str = "certificates";
 
@@ -71,11 +79,6 @@ pub struct Subject {
 /// Whoever signs: the bytes are the canonical form of the certificate without `digest` and `signature`.
 pub type Sign<'a> = dyn Fn(&[u8]) -> Option<Value> + 'a;
 
-/// Nobody: the certificate has no signature.
-pub fn unsigned(_: &[u8]) -> Option<Value> {
-    None
-}
-
 /// Whether all that was tried holds, and something was.
 pub fn holds(statements: &[Statement]) -> bool {
     statements.iter().any(|one| one.verdict == Verdict::Holds) && statements.iter().all(|one| one.verdict != Verdict::Fails)
@@ -105,6 +108,31 @@ pub fn certificate(subject: &Subject, statements: &[Statement], sign: &Sign<'_>)
         }
     }
     body
+}
+
+/// What is signed is told from everything else that the log's key signs.
+fn statement(bytes: &[u8]) -> Vec<u8> {
+    [b"portcullis certificate 1\n", bytes].concat()
+}
+
+/// By the log's key, which it names by its id and its public half.
+pub fn signature(key: &Key, bytes: &[u8]) -> Value {
+    json!({"key": key.id, "public": key.public(), "ed25519": key.sign(&statement(bytes))})
+}
+
+/// The certificate that is kept for a policy, if it is about this policy on this kernel by this version, and was signed by one of these keys.
+pub fn kept(state: &Path, fingerprint: &str) -> Option<Value> {
+    let mut bytes = Vec::new();
+    fs::File::open(path(state, fingerprint)).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    let certificate: Value = serde_json::from_slice(&bytes).ok()?;
+    let signature = certificate.get("signature")?;
+    let text = |key: &str| signature.get(key).and_then(Value::as_str);
+    let key = Keys::of(state).get(text("key")?).ok()?;
+    let mut body = certificate.as_object()?.clone();
+    body.remove("digest");
+    body.remove("signature");
+    let signed = is_signed(&key.public(), &statement(canonical(&Value::Object(body)).as_bytes()), text("ed25519")?);
+    (signed && is_of(&certificate, fingerprint, &kernel())).then_some(certificate)
 }
 
 /// Whether a certificate is about this policy on this kernel by this version, holds, and is whole: what a session asks before it puts one at the

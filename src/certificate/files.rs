@@ -26,19 +26,30 @@ pub struct Check {
     pub allowed: bool,
     /// Why a refusal would be nothing of the policy's: the person may not do it either.
     pub excuse: Option<String>,
+    /// Why nothing can be seen by it, whatever comes of the step.
+    pub idle: Option<&'static str>,
 }
+
+/// There is nothing that could be refused.
+const NOTHING_THERE: &str = "nothing is there";
+/// A rule of which no path could be made up.
+const NO_EXAMPLE: &str = "no path was found that it decides over";
 
 impl Check {
     /// A check of one claim.
     pub fn new(claim: &'static str, on: &'static str, said: &str, tried: String, step: Step, allowed: bool) -> Self {
         let statement = Statement { claim, said: said.to_owned(), origin: None, on, tried, seen: String::new(), verdict: Verdict::Untried };
-        Self { statement, step, allowed, excuse: None }
+        Self { statement, step, allowed, excuse: None, idle: None }
     }
 
     /// The statement with what was seen.
     #[must_use]
     pub fn answered(self, answer: Option<&Answer>) -> Statement {
-        let Self { mut statement, allowed, excuse, .. } = self;
+        let Self { mut statement, allowed, excuse, idle, .. } = self;
+        if let Some(why) = idle {
+            why.clone_into(&mut statement.seen);
+            return statement;
+        }
         (statement.verdict, statement.seen) = match answer {
             None => (Verdict::Fails, "the probe ended before it was tried".to_owned()),
             Some(Answer::Refused(why)) if allowed && excuse.is_some() => {
@@ -68,10 +79,11 @@ pub fn checks(policy: &Policy, session: &Session, on: On, name: &str) -> Vec<Che
     let judge = Judge::new(policy, &anchors);
     let here = if on == On::Host { "host" } else { "scratch" };
     let mut out = Vec::new();
-    let mut add = |claim, rule: &PathRule, tried: &str, path: &Path, step, allowed, excuse| {
+    let mut add = |claim, rule: &PathRule, tried: &str, path: &Path, step, allowed, excuse, idle| {
         let mut check = Check::new(claim, here, &rule.place.to_string(), format!("{tried} {}", path.display()), step, allowed);
         check.statement.origin = Some(rule.origin.to_string());
         check.excuse = excuse;
+        check.idle = idle;
         out.push(check);
     };
     let find = |rule: &PathRule| match (&rule.place, on) {
@@ -86,8 +98,8 @@ pub fn checks(policy: &Policy, session: &Session, on: On, name: &str) -> Vec<Che
         if judge.judge(&path, Access::Read).allowed {
             let (there, excuse) = outside(&path, Access::Read);
             let private = matches!(rule.place, Place::Temporary | Place::PrivateHome);
-            let tried = if there || private { "read" } else { "read, where nothing is outside either," };
-            add("read", rule, tried, &path, Step::Read(path.clone()), there || private, excuse);
+            let idle = (!there && !private).then_some(NOTHING_THERE);
+            add("read", rule, "read", &path, Step::Read(path.clone()), there || private, excuse, idle);
         }
     }
     for rule in files.write.iter().flatten().filter(|_| on != On::Bare) {
@@ -95,30 +107,43 @@ pub fn checks(policy: &Policy, session: &Session, on: On, name: &str) -> Vec<Che
         if judge.judge(&path, Access::Write).allowed {
             let (there, excuse) = outside(&path, Access::Write);
             let private = matches!(rule.place, Place::Temporary | Place::PrivateHome);
-            add("write", rule, "write", &path, Step::Write(path.clone(), name.to_owned()), there || private, excuse.filter(|_| !private));
+            let idle = (!there && !private).then_some(NOTHING_THERE);
+            add(
+                "write",
+                rule,
+                "write",
+                &path,
+                Step::Write(path.clone(), name.to_owned()),
+                there || private,
+                excuse.filter(|_| !private),
+                idle,
+            );
         }
     }
     for rule in files.deny.iter().filter(|_| on != On::Bare) {
-        let Some(path) = find(rule).filter(|path| fs::symlink_metadata(path).is_ok()) else { continue };
-        if !judge.judge(&path, Access::Read).allowed {
-            add("deny", rule, "read", &path, Step::Read(path.clone()), false, None);
-            add("deny", rule, "write", &path, Step::Write(path.clone(), name.to_owned()), false, None);
-        }
+        let Some(path) = find(rule) else { continue };
+        let idle = match fs::symlink_metadata(&path) {
+            Err(_) => Some(NOTHING_THERE),
+            Ok(_) => judge.judge(&path, Access::Read).allowed.then_some(NO_EXAMPLE),
+        };
+        add("deny", rule, "read", &path, Step::Read(path.clone()), false, None, idle);
+        add("deny", rule, "write", &path, Step::Write(path.clone(), name.to_owned()), false, None, idle);
     }
     for rule in &files.protect {
         let Some(path) = find(rule) else { continue };
         if judge.judge(&path, Access::Write).allowed {
+            add("protect", rule, "write", &path, Step::Write(path.clone(), name.to_owned()), false, None, Some(NO_EXAMPLE));
             continue;
         }
         match (on, fs::symlink_metadata(&path).is_ok()) {
             (On::Bare, true) => {}
             (On::Bare, false) if matches!(rule.place, Place::WorkspaceGlob(_)) => {}
-            (_, false) => add("protect", rule, "make, while it is absent,", &path, Step::Make(path.clone()), false, None),
+            (_, false) => add("protect", rule, "make, while it is absent,", &path, Step::Make(path.clone()), false, None, None),
             (_, true) => {
-                add("protect", rule, "write", &path, Step::Write(path.clone(), name.to_owned()), false, None);
+                add("protect", rule, "write", &path, Step::Write(path.clone(), name.to_owned()), false, None, None);
                 // A person's own file is not moved, not even for a moment, where this very promise should not hold.
                 if on != On::Host {
-                    add("protect", rule, "rename", &path, Step::Move(path.clone()), false, None);
+                    add("protect", rule, "rename", &path, Step::Move(path.clone()), false, None, None);
                 }
             }
         }

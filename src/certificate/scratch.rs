@@ -103,7 +103,7 @@ impl Scratch {
 
 /// A path that a glob matches; for most globs, which are names with a star at one end.
 pub fn example(glob: &str) -> PathBuf {
-    let text = glob.replace("**/", "some/where/").replace("/**", "/inside").replace('*', "x").replace('?', "x");
+    let text = glob.replace("**/", "some/where/").replace("/**", "/inside").replace(['*', '?'], "x");
     let mut out = String::new();
     let mut rest = text.as_str();
     while let Some((before, after)) = rest.split_once(['{', '[']) {

@@ -420,6 +420,12 @@ pub(super) enum PolicyCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Say whether a command may run, a path be read or written, or a host be reached: by which rule, and what would change it.
+    #[command(after_help = super::policy::explain::EXAMPLES)]
+    Explain(super::policy::explain::Arguments),
+    /// Say what another policy would have decided on the calls of a recorded session. Nothing is run.
+    #[command(after_help = super::policy::replay::EXAMPLES)]
+    Replay(super::policy::replay::Arguments),
     /// Try each statement of a policy against the kernel of this machine, and print the result as a certificate.
     #[cfg(target_os = "linux")]
     #[command(after_help = super::policy::verify::EXAMPLES)]

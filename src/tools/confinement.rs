@@ -49,6 +49,11 @@ impl Confinement {
         }))
     }
 
+    /// The `PATH` of programs.
+    pub(super) fn path(&self) -> &str {
+        self.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+
     /// Registers a policy with wider access.
     pub(super) fn widened(launcher: &Launcher, policy: &Policy, wider: &[Wider], session: &Session) -> Result<Rc<Self>, ConfinementError> {
         let policy = widened(policy, wider);

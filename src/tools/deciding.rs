@@ -6,6 +6,7 @@ use super::{
     confinement::Confinement,
     gate::{Gate, GateError},
     registry::{Invocation, parse},
+    verdict,
 };
 use crate::{
     approval::{
@@ -162,17 +163,7 @@ impl Gate {
     }
 
     fn judge(&self, invocation: &Invocation) -> (Judgement, Option<Judged>) {
-        let rules = self.rules();
-        match invocation {
-            Invocation::Shell { command, background, .. } => {
-                // A person who allowed a command for longer had its end in mind as well.
-                let judged = if *background { Rules::clone(&rules).with_granted(Vec::new()).judge(command) } else { rules.judge(command) };
-                (judged.judgement.clone(), Some(judged))
-            }
-            Invocation::File(_) => (rules.judge_other(), None),
-            // A plan is a note, and a program in the background was judged when it was started. Access is asked for by itself.
-            Invocation::UpdatePlan(_) | Invocation::Background(_) | Invocation::RequestAccess(_) => (Judgement::Allow { rule: None }, None),
-        }
+        verdict::judge(&self.rules(), invocation)
     }
 
     /// What was granted and covers a call as a whole.

@@ -3,8 +3,6 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
@@ -25,10 +23,10 @@ use super::{
     redact::Redactor,
     registry::{BackgroundAction, Invocation, PlanStep, StepStatus, parse},
     run::{Finished, Output, run},
-    shell,
+    shell, verdict,
 };
 use crate::{
-    approval::{Approver, Asker, Binaries, Nobody, Rules, StoreError, shell::Dialect},
+    approval::{Approver, Asker, Binaries, Nobody, Rules, StoreError},
     audit::{CallStatus, Denial, Event, Log, LogError},
     model::Image,
     policy::{Access, Anchors, Ask, Judge, Policy},
@@ -102,7 +100,6 @@ pub struct Gate {
     pub(super) session: Session,
     pub(super) cwd: PathBuf,
     pub(super) shell: &'static str,
-    dialect: Dialect,
     pub(super) redactor: Arc<Redactor>,
     pub(super) asker: Rc<dyn Asker>,
     /// Files on which its answers depend.
@@ -142,8 +139,7 @@ impl Gate {
         redactor: Redactor,
     ) -> Result<Self, GateError> {
         let confinement = Confinement::register(&launcher, policy.clone(), plan, &session)?;
-        let bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
-        let (shell, dialect) = if bash { ("bash", Dialect::Bash) } else { ("sh", Dialect::Posix) };
+        let (shell, _) = verdict::shell();
         let outputs = RefCell::new(Outputs::new(session.private.join("outputs")));
         Ok(Self {
             launcher: Arc::new(launcher),
@@ -155,7 +151,6 @@ impl Gate {
             session,
             cwd,
             shell,
-            dialect,
             redactor: Arc::new(redactor),
             asker: Rc::new(Nobody),
             answering: Vec::new(),
@@ -293,9 +288,10 @@ impl Gate {
             return Rc::clone(rules);
         }
         let granted = self.granted.borrow().rules();
-        let names = self.policy.commands.iter().chain(&granted).filter_map(|rule| rule.prefix.first()).map(String::as_str);
-        let binaries = self.binaries(names);
-        let rules = Rc::new(Rules::new(&self.policy, binaries, self.dialect).with_granted(granted).in_mode(self.ask.get()));
+        let confinement = self.confinement();
+        let judge = Judge::new(&confinement.policy, &self.anchors());
+        let rules = verdict::rules(&self.policy, &judge, &self.session.workspace, confinement.path(), granted, self.ask.get());
+        let rules = Rc::new(rules);
         *self.rules.borrow_mut() = Some(Rc::clone(&rules));
         rules
     }
@@ -437,17 +433,8 @@ impl Gate {
     /// The binaries that names stand for: those that the sandbox's `PATH` finds, and that no call can replace.
     pub(super) fn binaries<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Binaries {
         let confinement = self.confinement();
-        let session = &self.session;
         let judge = Judge::new(&confinement.policy, &self.anchors());
-        // A link counts by where it lies and by where it leads.
-        let out_of_reach = |path: &Path| {
-            let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-            [path, &real].iter().all(|path| !path.starts_with(&session.workspace) && !judge.judge(path, Access::Write).allowed)
-        };
-        let is_program = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-        let path = confinement.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str()).unwrap_or_default();
-        let folders: Vec<PathBuf> = path.split(':').map(PathBuf::from).collect();
-        Binaries::find(names, &folders, &out_of_reach, &is_program)
+        verdict::binaries(names, &judge, &self.session.workspace, confinement.path())
     }
 }
 

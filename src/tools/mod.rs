@@ -17,8 +17,10 @@ mod outcome;
 mod outputs;
 pub mod redact;
 pub mod registry;
+pub mod replay;
 pub mod run;
 mod shell;
+pub mod verdict;
 mod widening;
 
 pub use attach::{AttachError, Attachment};

@@ -73,6 +73,32 @@ fn a_repository_has_no_say_in_what_is_recorded() {
 }
 
 #[test]
+fn a_policy_that_was_tried_here_has_its_certificate_at_the_head_of_the_log() {
+    let world = World::new();
+    let workspace = world.workspace().display().to_string();
+    let verified = finish(&mut world.command(&["policy", "verify", "--workspace", &workspace, "--save", "--json"]));
+    assert_eq!(verified.code(), Some(0), "{verified:?}");
+    let certificate: serde_json::Value = serde_json::from_str(&verified.stdout).unwrap();
+    world.play([Turn::message("Done.")]).well();
+    let in_log = || {
+        let mut logs = world.logs();
+        logs.sort();
+        let records = super::support::records_of(logs.last().unwrap());
+        records.into_iter().find(|record| record["event"] == "certificate").map(|record| record["certificate"].clone())
+    };
+    assert_eq!(in_log(), Some(certificate.clone()));
+    // One that nobody signed, or that says something else by now, is not taken for one.
+    let kept = std::fs::read_dir(world.path("state/certificates")).unwrap().next().unwrap().unwrap().path();
+    let changed =
+        std::fs::read_to_string(&kept).unwrap().replacen("\"read back\"", "\"holds\"", 1).replacen("\"read-back\"", "\"holds\"", 1);
+    assert_ne!(changed, std::fs::read_to_string(&kept).unwrap());
+    std::fs::write(&kept, changed).unwrap();
+    world.play([Turn::message("Done.")]).well();
+    assert_eq!(in_log(), None);
+    assert_eq!(finish(&mut world.command(&["audit", "verify"])).code(), Some(0));
+}
+
+#[test]
 fn a_key_that_others_can_read_seals_nothing() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();

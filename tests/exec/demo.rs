@@ -11,7 +11,7 @@ fn assert_shown(ended: &Ended) {
         assert!(ended.stdout.contains(part), "{part:?} is missing in {}", ended.stdout);
     }
     assert!(!ended.stdout.contains('✗') || !ended.stdout.contains("  ✗ the "), "{}", ended.stdout);
-    assert_eq!(ended.stdout.matches("  ✓ ").count(), 9, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches("  ✓ ").count(), 10, "{}", ended.stdout);
     assert!(ended.stderr.is_empty(), "{}", ended.stderr);
 }
 

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     agent::Event,
-    audit::{CallStatus, Denial, Event as Logged, Record},
+    audit::{
+        CallStatus, Denial, Event as Logged, Keys, Record,
+        verify::{Integrity, Trust, verify_log},
+    },
     model::scripted::RecordedRequest,
     ui::{
         sanitize::visible_line,
@@ -94,12 +97,19 @@ pub(super) fn facts(
         fact("no trace was left in the project", project.is_tidy()),
         fact("each request was the one before and more", requests.len() > 2 && grows),
         fact("each call was in the log before it ran", log_is_in_order(log, calls.len())),
+        fact("the log is intact and complete, as its seals and its signature say", log_is_whole(log)),
     ]
 }
 
 /// Whether the later body continues the earlier one up to its closing brackets.
 fn extends(earlier: &[u8], later: &[u8]) -> bool {
     earlier.strip_suffix(b"]}").is_some_and(|open| later.starts_with(open) && later.len() > earlier.len())
+}
+
+fn log_is_whole(log: &Path) -> bool {
+    let Some(state) = log.parent().and_then(Path::parent) else { return false };
+    let trust = Trust { keys: Some(Keys::of(state)), public: Vec::new() };
+    verify_log(&[log.to_path_buf()], None, &trust, None).is_ok_and(|verdict| verdict.integrity == Integrity::Intact && verdict.complete)
 }
 
 fn log_is_in_order(log: &Path, calls: usize) -> bool {
@@ -120,7 +130,7 @@ fn log_is_in_order(log: &Path, calls: usize) -> bool {
             return false;
         }
     }
-    intents == calls && matches!(records.last().map(|record| &record.event), Some(Logged::SessionEnd))
+    intents == calls && records.iter().any(|record| record.event == Logged::SessionEnd)
 }
 
 /// The table.

@@ -1,5 +1,7 @@
 //! `portcullis policy`: what policies there are, what one says and what it means.
 
+pub(super) mod explain;
+pub(super) mod replay;
 #[cfg(target_os = "linux")]
 pub(super) mod verify;
 
@@ -26,6 +28,8 @@ pub(super) fn run(command: &PolicyCommand) -> Exit {
         }
         PolicyCommand::Show { policy: Some(name), .. } => as_written(name),
         PolicyCommand::Check { file } => check(file),
+        PolicyCommand::Explain(arguments) => return explain::run(arguments),
+        PolicyCommand::Replay(arguments) => return replay::run(arguments),
         #[cfg(target_os = "linux")]
         PolicyCommand::Verify(arguments) => return verify::run(arguments),
     };

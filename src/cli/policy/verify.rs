@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io};
 
 use super::super::{exit::Exit, output, report, resolve};
 use crate::{
+    audit::Keys,
     certificate::{self, Options, Statement, Subject, Verdict, VerifyError, canonical::canonical, document},
     ui::{
         self,
@@ -65,7 +66,14 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             };
         }
     };
-    let certificate = document::certificate(&subject, &statements, &document::unsigned);
+    let key = match Keys::of(&resolved.session.state).current() {
+        Ok(key) => key,
+        Err(error) => {
+            report(&error);
+            return Exit::Output;
+        }
+    };
+    let certificate = document::certificate(&subject, &statements, &|bytes| Some(document::signature(&key, bytes)));
     if arguments.save {
         match document::save(&resolved.session.state, &subject.fingerprint, &certificate) {
             Ok(path) => report(&format!("kept as {}", path.display())),
@@ -109,7 +117,7 @@ fn page(subject: &Subject, statements: &[Statement], digest: &str) -> String {
         table.row([Cell::new(Tone::Strong, claim), text.join(", ").into()]);
     }
     let mut details = Table::new(2);
-    for one in statements.iter().filter(|one| one.verdict == Verdict::Fails || one.verdict == Verdict::Untried) {
+    for one in statements.iter().filter(|one| one.verdict == Verdict::Fails) {
         let origin = one.origin.clone().unwrap_or_default();
         details.row([
             word(one.verdict).into(),
@@ -121,7 +129,7 @@ fn page(subject: &Subject, statements: &[Statement], digest: &str) -> String {
     }
     let mut text = table.render(ui::width(), paint);
     if !details.is_empty() {
-        text.push_str(&format!("\nWhat does not hold, or could not be tried:\n{}", details.render(ui::width(), paint)));
+        text.push_str(&format!("\nWhat does not hold:\n{}", details.render(ui::width(), paint)));
     }
     let verdict = if document::holds(statements) { "everything that was tried holds" } else { "NOT everything holds" };
     text.push_str(&format!(
