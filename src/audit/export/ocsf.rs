@@ -37,7 +37,7 @@ pub struct Tools {
 
 impl Tools {
     /// Takes note of a call, and says which tool a record is about.
-    fn of(&mut self, entry: &Entry) -> Option<String> {
+    pub fn note(&mut self, entry: &Entry) -> Option<String> {
         let key = (entry.session.clone(), entry.text("call")?.to_owned());
         if let Some(tool) = entry.text("tool") {
             self.order.push_back(key.clone());
@@ -55,7 +55,7 @@ impl Tools {
 
 /// The lines for one record; one more for each denial.
 pub fn ocsf(entry: &Entry, tools: &mut Tools) -> String {
-    let tool = tools.of(entry);
+    let tool = tools.note(entry);
     let mut out = line(event(entry, tool.as_deref()));
     match &entry.event {
         Some(Event::CallOutcome { denials, .. }) => {

@@ -153,8 +153,16 @@ fn tiles(out: &mut String, session: &Session) {
         ("", session.calls.total.to_string(), "calls"),
         (if counts.refused > 0 { "bad" } else { "" }, counts.refused.to_string(), "did not run"),
         (if counts.denials > 0 { "bad" } else { "" }, counts.denials.to_string(), "refusals by the sandbox"),
-        (if counts.questions > 0 { "warn" } else { "" }, counts.questions.to_string(), "questions"),
-        (if session.grants.total > 0 { "warn" } else { "" }, session.grants.total.to_string(), "grants"),
+        (
+            if counts.questions > 0 { "warn" } else { "" },
+            counts.questions.to_string(),
+            if counts.questions == 1 { "question" } else { "questions" },
+        ),
+        (
+            if session.grants.total > 0 { "warn" } else { "" },
+            session.grants.total.to_string(),
+            if session.grants.total == 1 { "grant" } else { "grants" },
+        ),
         ("", milliseconds(session.duration_ms), "from first to last"),
     ];
     out.push_str("<ul class=\"tiles\">");
@@ -342,7 +350,7 @@ fn denials(out: &mut String, session: &Session) {
         out.push_str("<p>The sandbox refused nothing.</p>");
     } else {
         out.push_str(
-            "<div class=\"wide\"><table><caption>What the sandbox refused</caption><thead><tr><th scope=\"col\" class=\"n\">Times</th><th scope=\"col\">Rule and layer</th>\
+            "<div class=\"wide\"><table class=\"refused\"><caption>What the sandbox refused</caption><thead><tr><th scope=\"col\" class=\"n\">Times</th><th scope=\"col\">Rule and layer</th>\
              <th scope=\"col\">What</th><th scope=\"col\">Smallest change that allows it</th></tr></thead><tbody>",
         );
         for group in &session.denials {
@@ -414,11 +422,15 @@ fn whole(out: &mut String, session: &Session) {
                 escape(verdict.key.as_deref().unwrap_or("none"))
             );
             if !verdict.findings.is_empty() {
-                out.push_str("<ul class=\"refusals\">");
+                put!(
+                    out,
+                    "<details><summary>{} findings</summary><ul class=\"refusals\">",
+                    verdict.findings.len() as u64 + verdict.more_findings
+                );
                 for finding in &verdict.findings {
                     put!(out, "<li>line {}: {}</li>", finding.line, escape(&finding.text));
                 }
-                out.push_str("</ul>");
+                out.push_str("</ul></details>");
             }
         }
     }

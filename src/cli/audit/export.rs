@@ -155,6 +155,10 @@ fn take(form: &mut Form, entry: &Entry, wanted: bool, sink: &mut Sink) -> Result
     match form {
         // A span of a call needs the records around it, so that it is told of all of them.
         Form::Otlp(otlp) => send(sink, otlp.add(entry, wanted)),
+        Form::Ocsf(tools) if !wanted => {
+            tools.note(entry);
+            Ok(())
+        }
         _ if !wanted => Ok(()),
         Form::Csv(csv) => write(sink, &csv.row(entry)),
         Form::Ocsf(tools) => write(sink, &ocsf(entry, tools)),
