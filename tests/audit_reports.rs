@@ -329,7 +329,7 @@ impl Receiver {
     fn start(flags: &[&str]) -> Option<Self> {
         let python = std::env::var_os("PORTCULLIS_OTLP_PYTHON")?;
         let mut command = Command::new(python);
-        command.arg("tests/audit_reports/receiver.py").args(flags).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["-c", include_str!("audit_reports/receiver.py")]).args(flags).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut port = String::new();
