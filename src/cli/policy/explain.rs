@@ -124,9 +124,14 @@ fn command(text: &str, resolved: &Resolved, judge: &Judge) -> Explained {
         Judgement::Allow { rule: None } => {
             ("allowed", vec!["no rule is about it, and [approval] ask lets what is confined run".to_owned()])
         }
-        Judgement::Ask { reason } => {
-            ("asked", vec![reason, "your yes would let it run, and so would a policy that does not ask here; an allow rule does not outweigh one that asks".to_owned()])
-        }
+        Judgement::Ask { reason } => (
+            "asked",
+            vec![
+                reason,
+                "your yes would let it run, and so would a policy that does not ask here; an allow rule does not outweigh one that asks"
+                    .to_owned(),
+            ],
+        ),
         Judgement::Forbid { reason } => {
             ("forbidden", vec![reason, "only a policy without that rule would let it run; no yes does".to_owned()])
         }
