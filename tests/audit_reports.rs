@@ -62,8 +62,12 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.program(&[&["audit"], arguments].concat())
+    }
+
+    fn program(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program());
-        command.arg("audit").args(arguments).env_clear().env("HOME", self.state.path()).env("PORTCULLIS_HOME", self.state.path());
+        command.args(arguments).env_clear().env("HOME", self.state.path()).env("PORTCULLIS_HOME", self.state.path());
         command.env("PATH", "/usr/bin:/bin").current_dir(self.state.path()).stdin(Stdio::null()).output().unwrap()
     }
 
@@ -385,5 +389,45 @@ fn what_does_not_arrive_is_an_error_and_a_record() {
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8(output.stderr).unwrap().contains("rejected 3 of what was sent: too old"));
         receiver.received();
+    }
+}
+
+#[test]
+fn numbers_beyond_all_measure_end_no_command() {
+    let place = Place::new(1);
+    let most = u64::MAX;
+    let events = [
+        json!({"event": "log_trouble", "lost": most, "error": ""}),
+        json!({"event": "call_intent", "call": "c", "tool": "shell", "arguments": "{}", "decision": "allow", "decided_by": "policy"}),
+        json!({"event": "call_outcome", "call": "c", "status": "ok", "duration_ms": most, "output_bytes": most, "denials": []}),
+        json!({"event": "turn_end", "outcome": "answered", "requests": most, "input_tokens": most, "cached_tokens": most, "output_tokens": most}),
+    ];
+    let mut text = String::new();
+    for (at, event) in events.iter().cycle().take(9).enumerate() {
+        let (seq, monotonic) = if at % 2 == 0 { (most, 0) } else { (0, most) };
+        let mut record =
+            json!({"v": 4_294_967_295_u32, "seq": seq, "session": SESSION, "time": "9999-12-31T23:59:59Z", "monotonic_ns": monotonic});
+        record.as_object_mut().unwrap().extend(event.as_object().unwrap().clone());
+        record["mac"] = json!("0".repeat(64));
+        text.push_str(&format!("{record}\nno record\n"));
+    }
+    fs::write(place.state.path().join(format!("log/{SESSION}.jsonl")), text).unwrap();
+    let page = place.state.path().join("page.html").display().to_string();
+    for arguments in [
+        &["audit", "verify"][..],
+        &["audit", "show"],
+        &["audit", "report"],
+        &["audit", "report", "--json"],
+        &["audit", "report", "--html", &page],
+        &["audit", "export", "--format", "csv"],
+        &["audit", "export", "--format", "ocsf"],
+        &["audit", "export", "--format", "otlp"],
+        &["audit", "export", "--format", "jsonl"],
+        &["grants", "report"],
+        &["policy", "replay", "last", "--with", "locked", "--workspace", &place.state.path().display().to_string()],
+    ] {
+        let output = place.program(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code().is_some_and(|code| code < 100) && !said.contains("panicked"), "{arguments:?}: {output:?}");
     }
 }

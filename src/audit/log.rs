@@ -191,9 +191,10 @@ impl Log {
         part_path(&self.shared.folder, &self.shared.session, 0)
     }
 
-    /// How many records could not be written, where the policy says to go on without.
-    pub fn lost(&self) -> u64 {
-        self.shared.state().lost_ever
+    /// How many records could not be written, where the policy says to go on without, in words for the person; `None` if all of them could.
+    pub fn told_loss(&self) -> Option<String> {
+        let lost = self.shared.state().lost_ever;
+        (lost > 0).then(|| format!("{lost} records could not be written to the log, and the policy said to go on ([audit] on_failure)"))
     }
 }
 
@@ -365,7 +366,7 @@ mod tests {
         log.shared.state().file = real;
         log.append(Event::Revoked { grant: "h".to_owned() }).unwrap();
         let records = read(&log);
-        assert_eq!((records.len(), log.lost()), (3, 3));
+        assert!(records.len() == 3 && log.told_loss().is_some_and(|told| told.starts_with("3 records")));
         assert!(matches!(&records[1].event, Event::LogTrouble { lost: 3, error } if error.contains("No space left")));
     }
 

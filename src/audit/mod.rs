@@ -5,6 +5,7 @@ pub mod export;
 pub mod filter;
 pub mod keys;
 pub mod ledger;
+pub mod line;
 pub mod log;
 mod metadata;
 pub mod reading;

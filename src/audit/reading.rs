@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -11,10 +11,11 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{record::Event, verify};
-
-/// The longest line that is read, in bytes. The rest of a longer one is passed over.
-pub const LINE_CAP: u64 = 16 * 1024 * 1024;
+use super::{
+    line::{self, Bytes},
+    record::Event,
+    verify,
+};
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,8 @@ pub struct Entry {
     pub event: Option<Event>,
     /// All fields of the line.
     pub fields: Map<String, Value>,
+    /// The line itself, as it was sealed.
+    pub line: String,
 }
 
 impl Entry {
@@ -91,7 +94,7 @@ impl Entry {
         self.fields.get("erased") == Some(&Value::Bool(true))
     }
 
-    fn of(fields: Map<String, Value>) -> Result<Self, &'static str> {
+    fn of(fields: Map<String, Value>, line: &[u8]) -> Result<Self, &'static str> {
         let text = |field: &str| fields.get(field).and_then(Value::as_str).map(str::to_owned);
         let erased = fields.get("erased") == Some(&Value::Bool(true));
         let name = if erased { Some("erased".to_owned()) } else { text("event") };
@@ -105,6 +108,7 @@ impl Entry {
             name: name.ok_or("it names no event")?,
             event: if erased { None } else { Event::deserialize(&Value::Object(fields.clone())).ok() },
             fields,
+            line: String::from_utf8_lossy(line).into_owned(),
         })
     }
 }
@@ -131,27 +135,23 @@ impl<R: Read> Lines<R> {
     }
 
     fn read(&mut self) -> io::Result<Option<Line>> {
-        let mut line = Vec::new();
-        let read = (&mut self.reader).take(LINE_CAP + 1).read_until(b'\n', &mut line)? as u64;
-        if read == 0 {
-            return Ok(None);
-        }
+        let mut buffer = Vec::new();
+        let Some(bytes) = line::next(&mut self.reader, &mut buffer)? else { return Ok(None) };
         self.number += 1;
-        let whole = line.last() == Some(&b'\n');
-        let mut bytes = read - u64::from(whole);
         let unreadable = |bytes, why: &str| Line::Unreadable { number: self.number, bytes, why: why.to_owned() };
-        if bytes > LINE_CAP {
-            drop(line);
-            bytes += skip_line(&mut self.reader)?;
-            return Ok(Some(unreadable(bytes, "it is longer than 16 MiB")));
-        }
-        Ok(Some(match serde_json::from_slice::<Map<String, Value>>(&line) {
-            Ok(fields) => match Entry::of(fields) {
+        let (line, whole) = match bytes {
+            Bytes::Whole(line) => (line, true),
+            Bytes::Torn(line) => (line, false),
+            Bytes::TooLong(bytes) => return Ok(Some(unreadable(bytes, "it is longer than 16 MiB"))),
+        };
+        let length = line.len() as u64;
+        Ok(Some(match serde_json::from_slice::<Map<String, Value>>(line) {
+            Ok(fields) => match Entry::of(fields, line) {
                 Ok(entry) => Line::Entry(Box::new(entry)),
-                Err(why) => unreadable(bytes, why),
+                Err(why) => unreadable(length, why),
             },
-            Err(_) if !whole => unreadable(bytes, "it breaks off: whatever wrote it was ended"),
-            Err(error) => unreadable(bytes, &format!("it is no JSON object: {error}")),
+            Err(_) if !whole => unreadable(length, "it breaks off: whatever wrote it was ended"),
+            Err(error) => unreadable(length, &format!("it is no JSON object: {error}")),
         }))
     }
 }
@@ -161,23 +161,6 @@ impl<R: Read> Iterator for Lines<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
-    }
-}
-
-/// Passes over what is left of a line; gives its bytes.
-fn skip_line(reader: &mut impl BufRead) -> io::Result<u64> {
-    let mut skipped = 0;
-    loop {
-        let buffer = reader.fill_buf()?;
-        let (used, end) = match memchr::memchr(b'\n', buffer) {
-            Some(at) => (at + 1, true),
-            None => (buffer.len(), buffer.is_empty()),
-        };
-        skipped += used as u64 - u64::from(end && used > 0);
-        reader.consume(used);
-        if end {
-            return Ok(skipped);
-        }
     }
 }
 
@@ -191,6 +174,11 @@ pub struct SessionFiles {
 }
 
 impl SessionFiles {
+    /// Whether a file was named, and not a session of this user's.
+    pub fn is_named_by_path(&self) -> bool {
+        is_path(&self.name)
+    }
+
     /// Calls `each` with every line of all parts, until it says no.
     pub fn read(&self, mut each: impl FnMut(Line) -> bool) -> Result<(), ReadingError> {
         for path in &self.parts {
@@ -209,11 +197,22 @@ pub fn sessions(folder: &Path) -> Vec<SessionFiles> {
     verify::sessions(folder).into_iter().rev().map(|name| SessionFiles { parts: verify::files_of(folder, &name), name }).collect()
 }
 
+fn is_path(named: &str) -> bool {
+    named.contains('/') || named.ends_with(".jsonl")
+}
+
 /// What was named: an id, the beginning of one, `last`, or a file (a path with a slash, or ending in .jsonl).
 pub fn find(folder: &Path, named: Option<&str>) -> Result<SessionFiles, ReadingError> {
     let named = named.unwrap_or("last");
-    if named.contains('/') || named.ends_with(".jsonl") {
-        return Ok(SessionFiles { name: named.to_owned(), parts: vec![PathBuf::from(named)] });
+    if is_path(named) {
+        let path = Path::new(named);
+        // The first part of a log stands for all of them.
+        let parts = match (path.parent(), path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jsonl"))) {
+            (Some(folder), Some(session)) if !session.contains('.') => verify::files_of(folder, session),
+            _ => Vec::new(),
+        };
+        let parts = if parts.is_empty() { vec![path.to_path_buf()] } else { parts };
+        return Ok(SessionFiles { name: named.to_owned(), parts });
     }
     let known = sessions(folder);
     let none = || ReadingError::None { folder: folder.to_path_buf() };
@@ -239,7 +238,7 @@ mod tests {
 
     #[test]
     fn whatever_is_no_record_is_told_and_reading_goes_on() {
-        let long = "x".repeat(usize::try_from(LINE_CAP).unwrap() + 7);
+        let long = "x".repeat(usize::try_from(line::LONGEST).unwrap() + 7);
         let log = format!(
             "{{\"v\":1,\"seq\":0,\"session\":\"s\",\"time\":\"2026-01-01T00:00:00Z\",\"monotonic_ns\":1,\"event\":\"session_end\",\"mac\":\"00\"}}\n\
              not json\n{long}\n[1]\n\
@@ -250,7 +249,7 @@ mod tests {
         assert_eq!(lines.len(), 7);
         assert!(matches!(&lines[0], Line::Entry(entry) if entry.event == Some(Event::SessionEnd) && entry.at.is_some()));
         assert!(matches!(&lines[1], Line::Unreadable { number: 2, bytes: 8, .. }));
-        assert!(matches!(&lines[2], Line::Unreadable { bytes, .. } if *bytes == LINE_CAP + 7), "{:?}", lines[2]);
+        assert!(matches!(&lines[2], Line::Unreadable { bytes, .. } if *bytes == line::LONGEST + 7), "{:?}", lines[2]);
         assert!(matches!(&lines[3], Line::Unreadable { .. }));
         assert!(matches!(&lines[4], Line::Entry(entry) if entry.name == "of_tomorrow" && entry.event.is_none()));
         assert!(matches!(&lines[5], Line::Entry(entry) if entry.is_erased() && entry.name == "erased"));

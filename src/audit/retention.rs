@@ -16,9 +16,12 @@ use super::{
     chain::{self, hex, sha256},
     keys::Key,
     ledger::{self, LedgerError, LedgerEvent},
+    line::{self, Bytes},
     verify::{Trust, VerifyError, files_of, sessions, verify_log},
-    walk::{Line, next_line},
 };
+
+/// Records that are erased at once, so that the entry of the ledger that names them stays short.
+const MOST: usize = 1_000;
 
 /// Why something could not go.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,9 @@ pub enum RetentionError {
     /// It is being written.
     #[error("the log of session {0} is being written; end the session first")]
     Running(String),
+    /// The ledger's entry would be too long.
+    #[error("{0} records are more than can be erased at once; name at most {MOST}")]
+    TooMany(usize),
     /// There is no such record in it.
     #[error("the log of session {session} has no record {record} that could be erased; `portcullis audit show` numbers them")]
     NoSuch {
@@ -89,6 +95,9 @@ fn is_running(path: &Path) -> bool {
 /// # Errors
 /// If a record is not there, or it cannot be entered or written; then the log is as it was.
 pub fn erase(folder: &Path, key: &Key, session: &str, records: &BTreeSet<u64>) -> Result<(), RetentionError> {
+    if records.len() > MOST {
+        return Err(RetentionError::TooMany(records.len()));
+    }
     let files = files_of(folder, session);
     if files.iter().any(|path| is_running(path)) {
         return Err(RetentionError::Running(session.to_owned()));
@@ -122,8 +131,8 @@ pub fn erase(folder: &Path, key: &Key, session: &str, records: &BTreeSet<u64>) -
 fn copy_without(path: &Path, to: &mut impl Write, left: &mut BTreeSet<u64>) -> io::Result<bool> {
     let mut reader = BufReader::new(File::open(path)?);
     let (mut buffer, mut any) = (Vec::new(), false);
-    while let Some(line) = next_line(&mut reader, &mut buffer)? {
-        let Line::Whole(line) = line else {
+    while let Some(line) = line::next(&mut reader, &mut buffer)? {
+        let Bytes::Whole(line) = line else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "it does not consist of whole records; `portcullis audit verify` says more",

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     chain::statement,
-    keys::{Key, Keys, id_of, is_signed},
+    keys::{Key, Keys, is_signed},
     ledger::{self, Entry, LEDGER, LedgerEvent},
+    line::{self, Bytes},
     log::{HEARTBEAT, part_path},
     record::{Cause, SCHEMA},
-    walk::{Finding, Kind, Line, Walk, next_line, parts},
+    walk::{Finding, Kind, Walk, parts},
 };
 
 /// Whose seals and signatures count.
@@ -181,7 +182,7 @@ pub fn verify_log(files: &[PathBuf], name: Option<&str>, trust: &Trust, known: O
         let mut reader = BufReader::with_capacity(256 * 1024, file);
         let mut buffer = Vec::new();
         pass.walk.line = 0;
-        while let Some(line) = next_line(&mut reader, &mut buffer).map_err(error)? {
+        while let Some(line) = line::next(&mut reader, &mut buffer).map_err(error)? {
             pass.walk.line += 1;
             pass.line(&line);
         }
@@ -190,11 +191,13 @@ pub fn verify_log(files: &[PathBuf], name: Option<&str>, trust: &Trust, known: O
 }
 
 impl LogPass<'_> {
-    fn line(&mut self, line: &Line<'_>) {
+    fn line(&mut self, line: &Bytes<'_>) {
         let line = match line {
-            Line::Whole(line) => *line,
-            Line::Torn => return self.walk.find(Kind::Torn, "the last record was never finished: its writer died, or the disk was full"),
-            Line::TooLong => return self.walk.unreadable("a line is longer than any record"),
+            Bytes::Whole(line) => *line,
+            Bytes::Torn(_) => {
+                return self.walk.find(Kind::Torn, "the last record was never finished: its writer died, or the disk was full");
+            }
+            Bytes::TooLong(_) => return self.walk.unreadable("a line is longer than any record"),
         };
         if self.closed {
             self.walk.find(Kind::AfterClose, "something follows behind the closing checkpoint");
@@ -305,7 +308,7 @@ impl LogPass<'_> {
     }
 
     fn finish(mut self, files: &[PathBuf], running: bool) -> Verdict {
-        let (records, head) = self.walk.head();
+        let (records, _) = self.walk.head();
         self.walk.line = 0;
         if running {
             self.walk.find(Kind::Running, "it is being written");
@@ -320,30 +323,24 @@ impl LogPass<'_> {
             self.walk.find(Kind::NoBeginning, "there is no record in it");
         }
         let proven = self.key.is_some() || (self.public.is_some() && self.signed == records && records > 0);
-        let Walk { findings, more, .. } = self.walk;
-        verdict(self.name, files.to_vec(), (records, head), self.id, self.signed, self.erased, proven, findings, more)
+        let verdict = Verdict::of(self.name, files.to_vec(), self.walk, proven);
+        Verdict { key: self.id, signed: self.signed, erased: self.erased, ..verdict }
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "one place that weighs all that two passes found")]
-fn verdict(
-    session: String,
-    files: Vec<PathBuf>,
-    (records, head): (u64, String),
-    key: Option<String>,
-    signed: u64,
-    erased: u64,
-    proven: bool,
-    findings: Vec<Finding>,
-    more_findings: u64,
-) -> Verdict {
-    let integrity = match (findings.iter().any(|finding| finding.kind.breaks_integrity()), proven) {
-        (true, _) => Integrity::Broken,
-        (false, true) => Integrity::Intact,
-        (false, false) => Integrity::Unproven,
-    };
-    let complete = !findings.iter().any(|finding| finding.kind.breaks_completeness());
-    Verdict { session, files, records, erased, head, key, signed, integrity, complete, findings, more_findings }
+impl Verdict {
+    /// Weighs what a pass has found. `proven` says whether a key that is trusted speaks for all of it.
+    fn of(session: String, files: Vec<PathBuf>, walk: Walk, proven: bool) -> Self {
+        let (records, head) = walk.head();
+        let Walk { findings, more: more_findings, .. } = walk;
+        let integrity = match (findings.iter().any(|finding| finding.kind.breaks_integrity()), proven) {
+            (true, _) => Integrity::Broken,
+            (false, true) => Integrity::Intact,
+            (false, false) => Integrity::Unproven,
+        };
+        let complete = !findings.iter().any(|finding| finding.kind.breaks_completeness());
+        Self { session, files, records, erased: 0, head, key: None, signed: 0, integrity, complete, findings, more_findings }
+    }
 }
 
 /// The files of a session's log, in order.
@@ -415,15 +412,15 @@ pub fn verify_ledger(
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
     let mut keys: BTreeMap<String, Option<Key>> = BTreeMap::new();
     let mut reached = anchor.is_none();
-    while let Some(line) = next_line(&mut reader, &mut buffer).map_err(error)? {
+    while let Some(line) = line::next(&mut reader, &mut buffer).map_err(error)? {
         walk.line += 1;
         let line = match line {
-            Line::Whole(line) => line,
-            Line::Torn => {
+            Bytes::Whole(line) => line,
+            Bytes::Torn(_) => {
                 walk.find(Kind::Torn, "the last entry was never finished: its writer died, or the disk was full");
                 continue;
             }
-            Line::TooLong => {
+            Bytes::TooLong(_) => {
                 walk.unreadable("a line is longer than any entry");
                 continue;
             }
@@ -457,10 +454,8 @@ pub fn verify_ledger(
         walk.line = 0;
         walk.find(Kind::UnknownKey, "a key that seals entries of the ledger is not at hand");
     }
-    let head = walk.head();
     let key = keys.keys().next_back().cloned();
-    let signed = 0;
-    Ok((verdict(LEDGER.to_owned(), vec![path], head, key, signed, 0, proven, walk.findings, walk.more), known))
+    Ok((Verdict { key, ..Verdict::of(LEDGER.to_owned(), vec![path], walk, proven) }, known))
 }
 
 fn enter(known: &mut BTreeMap<String, Known>, event: LedgerEvent) {
@@ -474,9 +469,4 @@ fn enter(known: &mut BTreeMap<String, Known>, event: LedgerEvent) {
         LedgerEvent::Erased { session, records } => known.entry(session).or_default().erased.extend(records),
         LedgerEvent::KeyRotated { .. } | LedgerEvent::DeliveryFailed { .. } => {}
     }
-}
-
-/// Whether a public half is what a key of this name has.
-pub fn is_public_of(id: &str, public: &str) -> bool {
-    super::chain::unhex::<32>(public.as_bytes()).is_some_and(|public| id_of(&public) == id)
 }

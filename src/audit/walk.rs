@@ -1,16 +1,11 @@
 //! One pass over the lines of a log or of the ledger: order, seals and the public head, with what is wrong called by its name.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, BufRead, Read},
-};
+use std::collections::BTreeSet;
 
 use ring::hmac;
 
 use super::chain::{self, Bytes32, Chain, hex, sha256};
 
-/// The longest line that is read, in bytes.
-pub const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 /// How many missing records are remembered by number, so that one that stands elsewhere is called moved.
 const REMEMBERED: u64 = 10_000;
 /// The most findings that are kept of one log; how many more there were is said.
@@ -170,7 +165,7 @@ impl Walk {
     /// A line that is no record takes the place of one.
     pub fn unreadable(&mut self, text: impl Into<String>) {
         self.find(Kind::Unreadable, text);
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         self.adrift = true;
     }
 
@@ -209,49 +204,6 @@ impl Walk {
     /// Records so far, and the public head behind them.
     pub fn head(&self) -> (u64, String) {
         (self.chain.records, hex(&self.chain.head))
-    }
-}
-
-/// What a line is.
-#[derive(Debug)]
-pub enum Line<'a> {
-    /// A whole one, without its newline.
-    Whole(&'a [u8]),
-    /// The last one, which has no newline.
-    Torn,
-    /// One that is longer than any record.
-    TooLong,
-}
-
-/// Reads the next line into `buffer`.
-///
-/// # Errors
-/// What the system says.
-pub fn next_line<'a>(reader: &mut impl BufRead, buffer: &'a mut Vec<u8>) -> io::Result<Option<Line<'a>>> {
-    buffer.clear();
-    let read = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', buffer)?;
-    if read == 0 {
-        return Ok(None);
-    }
-    if buffer.last() == Some(&b'\n') {
-        buffer.pop();
-        return Ok(Some(Line::Whole(buffer)));
-    }
-    if (read as u64) < LONGEST_LINE {
-        return Ok(Some(Line::Torn));
-    }
-    // The rest of it is passed over without being kept.
-    loop {
-        let available = reader.fill_buf()?;
-        if available.is_empty() {
-            return Ok(Some(Line::TooLong));
-        }
-        let end = available.iter().position(|byte| *byte == b'\n');
-        let used = end.map_or(available.len(), |end| end + 1);
-        reader.consume(used);
-        if end.is_some() {
-            return Ok(Some(Line::TooLong));
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     step::{Answer, Step},
 };
 use crate::{
-    policy::{NetworkMode, OnMissing, Policy},
+    policy::{NetworkMode, Policy, canonical},
     sandbox::Applied,
 };
 
@@ -20,12 +20,7 @@ pub fn statement(claim: &'static str, said: &str, tried: &str, seen: String, ver
 pub fn checks(policy: &Policy, workspace: &std::path::Path, port: u16, socket: &str, mark: &str) -> Vec<Check> {
     let mode = policy.network.mode;
     let check = |claim, said: &str, tried: &str, step, allowed| Check::new(claim, "scratch", said, tried.to_owned(), step, allowed);
-    let network = match mode {
-        NetworkMode::None => "none",
-        NetworkMode::Loopback => "loopback",
-        NetworkMode::Allowlist => "allowlist",
-        NetworkMode::Open => "open",
-    };
+    let network = canonical::mode(mode);
     let git = workspace.join(".git");
     let mut out = vec![
         check("network", network, "connect to a TCP listener outside of the sandbox", Step::Connect(port), mode == NetworkMode::Open),
@@ -46,7 +41,7 @@ pub fn checks(policy: &Policy, workspace: &std::path::Path, port: u16, socket: &
     );
     let objects = git.join("objects");
     let may = writable.judge(&objects, crate::policy::Access::Write).allowed;
-    let said = crate::policy::canonical::git(policy.git);
+    let said = canonical::git(policy.git);
     out.push(check("git", said, "write below .git/objects", Step::Write(objects, "portcullis".to_owned()), may));
     out.push(check("git", said, "make .git/hooks/pre-commit", Step::Make(git.join("hooks/pre-commit")), false));
     out
@@ -70,7 +65,7 @@ pub fn status(answer: Option<&Answer>) -> Statement {
 
 /// The layers, as they were really applied.
 pub fn layers(policy: &Policy, applied: &Applied) -> Vec<Statement> {
-    let on_missing = if policy.enforcement.on_missing == OnMissing::Refuse { "refuse" } else { "degrade" };
+    let on_missing = canonical::on_missing(policy.enforcement.on_missing);
     let namespaces = applied.namespaces.join(", ");
     let read = |said: String, seen: String, there: bool| {
         let verdict = if there { Verdict::ReadBack } else { Verdict::Fails };

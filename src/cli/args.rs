@@ -288,7 +288,7 @@ pub(super) enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
         command: Vec<String>,
     },
-    /// Verify what was recorded, and look after its keys and its age.
+    /// Verify, show, report and export what was recorded, and look after its keys and its age.
     #[command(subcommand, after_help = super::audit::EXAMPLES)]
     Audit(super::audit::AuditCommand),
     /// Show what the model is told before a person says anything, or its hash.

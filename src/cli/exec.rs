@@ -326,9 +326,8 @@ pub(super) fn drive(
 }
 
 fn end(session: &Session) -> Result<(), ExecError> {
-    let lost = session.gate().log().lost();
-    if lost > 0 {
-        report(&format!("{lost} records could not be written to the log, and the policy said to go on ([audit] on_failure)"));
+    if let Some(lost) = session.gate().log().told_loss() {
+        report(&lost);
     }
     Ok(session.end().map_err(TurnError::from)?)
 }

@@ -1,8 +1,6 @@
 //! `portcullis grants`: what was allowed for longer than one call, taken back or looked back on.
 
 use std::{
-    fs,
-    io::{BufRead, BufReader, Read},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -20,12 +18,13 @@ use crate::{
         report::{Report, report as look_back},
         store::Lapsed,
     },
-    audit::Record,
+    audit::{
+        Record,
+        reading::{Line, sessions},
+    },
     ui::sanitize::visible_line,
 };
 
-/// The longest log that is read, in bytes.
-const LOG_CAP: u64 = 256 * 1024 * 1024;
 /// Proposals that are shown.
 const PROPOSALS: usize = 10;
 
@@ -133,17 +132,19 @@ const fn why(lapsed: Lapsed) -> &'static str {
     }
 }
 
-/// All records in a folder of logs. Lines that are none, such as the last one of a session that was killed, are passed over.
+/// All records in a folder of logs, oldest session first. Lines that are none, such as the last one of a session that was killed, are passed over.
 fn records(folder: &Path) -> Vec<Record> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut files: Vec<_> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
-    files.sort();
-    let lines = files
-        .iter()
-        .filter_map(|path| fs::File::open(path).ok())
-        .flat_map(|file| BufReader::new(file.take(LOG_CAP)).lines().map_while(Result::ok));
-    lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()
+    let mut records = Vec::new();
+    for session in sessions(folder).iter().rev() {
+        // What cannot be read says nothing of what was asked.
+        let _ = session.read(|line| {
+            if let Line::Entry(entry) = line {
+                records.extend(serde_json::from_str::<Record>(&entry.line));
+            }
+            true
+        });
+    }
+    records
 }
 
 fn words(report: &Report) -> String {

@@ -7,13 +7,14 @@ use std::{
     collections::VecDeque,
     fs,
     os::unix::fs::FileTypeExt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use super::confinement::widened;
 use crate::{
     policy::{Access, Anchors, Judge, PathRule, Place, Policy, Reason, Wider},
     sandbox::{Plan, Session, plan::INSIDE_TMP},
+    worker::normalize,
 };
 
 /// Access that can be granted.
@@ -42,21 +43,13 @@ const NEVER: [&str; 5] = ["/proc", "/sys", "/dev", "/boot", "/run/portcullis"];
 const NEVER_WRITTEN: [&str; 11] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/run", "/var/spool", "/var/lib"];
 
 /// A path as the model or a program gave it: `~` is the home folder, the rest relative to where calls start, without `.` and `..`.
-pub(super) fn absolute(text: &str, cwd: &Path, home: &Path) -> PathBuf {
+pub fn absolute(text: &str, cwd: &Path, home: &Path) -> PathBuf {
     let path = match text.strip_prefix("~/") {
         Some(rest) => home.join(rest),
         None if text == "~" => home.to_path_buf(),
         None => cwd.join(text),
     };
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => drop(normal.pop()),
-            Component::CurDir => {}
-            component => normal.push(component),
-        }
-    }
-    normal
+    normalize(&path)
 }
 
 /// Looks at what is asked for, under the policy in force.

@@ -7,12 +7,13 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
+use super::access::absolute;
 use crate::{
     audit::Denial,
-    policy::{self, Anchors, Judge, NetworkMode, Policy, Reason, Wider},
+    policy::{self, Anchors, GitAccess, Judge, NetworkMode, Place, Policy, Reason, Wider},
     sandbox::{RefusedCall, Session, Undone, UndoneKind, plan::INSIDE_TMP},
     worker::{self, ErrorKind},
 };
@@ -69,6 +70,9 @@ pub struct Explainer {
     anchors: Anchors,
     network: NetworkMode,
     network_rule: String,
+    git: GitAccess,
+    /// The files that only bound the policy, which no policy of the person's own outweighs.
+    bounds: Vec<String>,
 }
 
 impl Explainer {
@@ -79,6 +83,8 @@ impl Explainer {
             judge: Judge::new(policy, &anchors),
             anchors,
             network: policy.network.mode,
+            git: policy.git,
+            bounds: policy.sources.iter().filter(|(_, role)| role == "system" || role == "project").map(|(file, _)| file.clone()).collect(),
             network_rule: policy.network.mode_origin.as_ref().map_or_else(|| format!("policy {}", policy.name), ToString::to_string),
         }
     }
@@ -175,7 +181,8 @@ impl Explainer {
         }
     }
 
-    fn of_path(&self, path: &Path, access: policy::Access, certainty: &str) -> Option<Denial> {
+    /// What refuses a path, and what would allow it; `None` where it is allowed.
+    pub fn of_path(&self, path: &Path, access: policy::Access, certainty: &str) -> Option<Denial> {
         let verdict = self.judge.judge(path, access);
         if verdict.allowed {
             return None;
@@ -192,13 +199,19 @@ impl Explainer {
             // The list lacks the path; which of its entries stands first does not matter.
             Some(rule) if because.kind == Reason::NotCovered => format!("{}:{}", rule.origin.file, rule.origin.line),
             Some(rule) => rule.origin.to_string(),
-            None => "[git] allow".to_owned(),
+            None if because.kind == Reason::GitReadOnly => "[git] allow".to_owned(),
+            None => format!("{} under [filesystem], which is empty", if write { "write" } else { "read" }),
         };
         let named = self.named(path);
         let list = if write { "write" } else { "read" };
         let wider = (because.kind == Reason::NotCovered)
             .then(|| if write { Wider::Write(path.to_path_buf()) } else { Wider::Read(path.to_path_buf()) });
+        let bound = because.rule.as_ref().map(|rule| &rule.origin.file).filter(|file| self.bounds.contains(file));
         let grant = match because.kind {
+            _ if because.rule.as_ref().is_some_and(|rule| always_protected(&rule.place)) => None,
+            Reason::NotCovered if bound.is_some() => {
+                bound.map(|file| format!("add \"{named}\" to {list} under [filesystem] in {file}, which bounds every policy here"))
+            }
             Reason::NotCovered => {
                 let folder = if write { " (its folder, if it is new)" } else { "" };
                 Some(format!("add \"{named}\"{folder} to {list} under [filesystem] in a policy of your own"))
@@ -208,6 +221,7 @@ impl Explainer {
                 let list = if because.kind == Reason::Denied { "deny" } else { "protect" };
                 format!("a policy of your own that extends none with \"{}\" under {list}", rule.place)
             }),
+            Reason::GitReadOnly if self.git == GitAccess::None => Some("allow = \"commit\" under [git] in a policy of your own".to_owned()),
             Reason::GitReadOnly | Reason::Allowed => None,
         };
         Some(Denial {
@@ -232,20 +246,17 @@ impl Explainer {
     }
 
     fn resolve(&self, word: &str, cwd: &Path) -> PathBuf {
-        let path = match word.strip_prefix("~/").or_else(|| word.strip_prefix("$HOME/")) {
-            Some(rest) => self.anchors.home.join(rest),
-            None => cwd.join(word),
-        };
-        let mut normal = PathBuf::new();
-        for component in path.components() {
-            match component {
-                Component::ParentDir => drop(normal.pop()),
-                Component::CurDir => {}
-                component => normal.push(component),
-            }
+        match word.strip_prefix("$HOME/") {
+            Some(rest) => absolute(rest, &self.anchors.home, &self.anchors.home),
+            None => absolute(word, cwd, &self.anchors.home),
         }
-        normal
     }
+}
+
+/// What runs outside of the sandbox when git is used next is written under no policy.
+fn always_protected(place: &Place) -> bool {
+    let of_git = matches!(place, Place::Workspace(path) if path.starts_with(".git"));
+    of_git && policy::group("git-exec").ok().flatten().is_some_and(|group| group.rules.iter().any(|rule| rule.place == *place))
 }
 
 /// Whether the refusal of a call can be why a program failed.

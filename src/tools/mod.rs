@@ -23,6 +23,7 @@ mod shell;
 pub mod verdict;
 mod widening;
 
+pub use access::absolute;
 pub use attach::{AttachError, Attachment};
 pub use background::BackgroundProgram;
 pub use gate::{Gate, GateError, Live, Outcome};

@@ -1,10 +1,14 @@
 //! What another policy would have said of calls that were recorded. Nothing is executed.
 
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 
-use super::{registry::Invocation, registry::parse, verdict};
+use super::{
+    access::absolute,
+    registry::{Invocation, parse},
+    verdict,
+};
 use crate::{
     approval::{Judgement, Rules},
     audit::{Denial, Event},
@@ -57,6 +61,16 @@ pub struct Replayed {
     pub changes: Vec<Change>,
     /// Calls of which it cannot be told, each with the reason.
     pub untold: Vec<(String, String)>,
+    /// Calls of file tools that would be refused what they reach for, until their outcome says whether they were.
+    #[serde(skip)]
+    reaching: BTreeMap<String, Change>,
+}
+
+impl Replayed {
+    /// The end of the log: a call without an outcome was refused nothing.
+    pub fn finish(&mut self) {
+        self.changes.extend(std::mem::take(&mut self.reaching).into_values());
+    }
 }
 
 /// A candidate, ready to judge.
@@ -68,8 +82,10 @@ pub struct Candidate<'a> {
     pub rules: Rules,
     /// Its judge of paths.
     pub judge: Judge,
-    /// What relative paths start from.
+    /// What relative paths start from; links on the way cannot be told from a record.
     pub workspace: &'a Path,
+    /// What `~` stands for.
+    pub home: &'a Path,
 }
 
 /// The marks that stand in a record in place of what nobody is to read.
@@ -91,7 +107,13 @@ impl Candidate<'_> {
                 let by = rule.clone().unwrap_or_else(|| decided_by.clone());
                 self.call(call, tool, arguments, was, by, replayed);
             }
-            Event::CallOutcome { call, denials, .. } => denials.iter().for_each(|denial| self.denial(call, denial, replayed)),
+            Event::CallOutcome { call, denials, .. } => {
+                // What it was refused then, and would be refused again, is no change.
+                if let Some(change) = replayed.reaching.remove(call).filter(|_| denials.is_empty()) {
+                    replayed.changes.push(change);
+                }
+                denials.iter().for_each(|denial| self.denial(call, denial, replayed));
+            }
             _ => {}
         }
     }
@@ -114,7 +136,12 @@ impl Candidate<'_> {
         };
         if would_be != was {
             let what = words(&invocation, arguments);
-            replayed.changes.push(Change { call: call.to_owned(), tool: tool.to_owned(), what, was, by, would_be, because });
+            let change = Change { call: call.to_owned(), tool: tool.to_owned(), what, was, by, would_be, because };
+            if would_be == Word::Denied && was == Word::Allow {
+                replayed.reaching.insert(call.to_owned(), change);
+            } else {
+                replayed.changes.push(change);
+            }
         }
     }
 
@@ -122,7 +149,7 @@ impl Candidate<'_> {
     fn reach(&self, invocation: &Invocation) -> Option<String> {
         let Invocation::File(request) = invocation else { return None };
         paths(request).into_iter().find_map(|(path, access)| {
-            let path = normal(&self.workspace.join(path));
+            let path = absolute(&path, self.workspace, self.home);
             let verdict = self.judge.judge(&path, access);
             let word = if access == Access::Write { "write" } else { "read" };
             let rule = verdict.because.rule.map_or_else(|| "no rule covers it".to_owned(), |rule| rule.origin.to_string());
@@ -133,9 +160,9 @@ impl Candidate<'_> {
     /// A refusal that would be none.
     fn denial(&self, call: &str, denial: &Denial, replayed: &mut Replayed) {
         let because = match denial.access.as_str() {
-            "read" | "write" if denial.resource.starts_with('/') => {
+            "read" | "write" => {
                 let access = if denial.access == "write" { Access::Write } else { Access::Read };
-                let verdict = self.judge.judge(Path::new(&denial.resource), access);
+                let verdict = self.judge.judge(&absolute(&denial.resource, self.workspace, self.home), access);
                 if !verdict.allowed {
                     return;
                 }
@@ -168,32 +195,19 @@ fn words(invocation: &Invocation, arguments: &str) -> String {
 }
 
 /// The paths that a file tool names, and what for.
-fn paths(request: &Request) -> Vec<(PathBuf, Access)> {
+fn paths(request: &Request) -> Vec<(String, Access)> {
     match request {
-        Request::ReadFile { path, .. } | Request::ListDir { path, .. } => vec![(path.into(), Access::Read)],
-        Request::Search { path, .. } => vec![(path.clone().unwrap_or_else(|| ".".to_owned()).into(), Access::Read)],
+        Request::ReadFile { path, .. } | Request::ListDir { path, .. } => vec![(path.clone(), Access::Read)],
+        Request::Search { path, .. } => vec![(path.clone().unwrap_or_else(|| ".".to_owned()), Access::Read)],
         Request::ApplyPatch { patch } => {
             let sections = parse_patch(patch).unwrap_or_default();
             let named = sections.iter().flat_map(|section| match &section.operation {
                 Operation::Update { move_to: Some(to), .. } => vec![&section.path, to],
                 _ => vec![&section.path],
             });
-            named.map(|path| (path.into(), Access::Write)).collect()
+            named.map(|path| (path.clone(), Access::Write)).collect()
         }
-        Request::ViewImage { path } => vec![(path.into(), Access::Read)],
+        Request::ViewImage { path } => vec![(path.clone(), Access::Read)],
         Request::ReadInstructions { .. } => Vec::new(),
     }
-}
-
-/// A path without `.` and `..`, as its words say; links cannot be told from a record.
-fn normal(path: &Path) -> PathBuf {
-    use std::path::Component;
-    path.components().fold(PathBuf::new(), |mut normal, part| {
-        match part {
-            Component::ParentDir => drop(normal.pop()),
-            Component::CurDir => {}
-            other => normal.push(other),
-        }
-        normal
-    })
 }

@@ -27,6 +27,7 @@ mod view_image;
 use std::path::Path;
 
 pub use error::WorkerError;
+pub(crate) use path::normalize;
 pub use request::{Access, Change, ChangeKind, Encoding, ErrorKind, Reply, Request, View};
 pub(crate) use text::visible;
 

@@ -39,6 +39,26 @@ fn a_sessions_log_verifies_and_a_changed_one_does_not() {
 }
 
 #[test]
+fn an_export_verifies_and_what_a_filter_leaves_out_is_not_in_it() {
+    let world = World::new();
+    world.play([one(shell("echo of-the-first")), one(shell("git push of-the-second")), Turn::message("Done.")]);
+    let to = world.path("out.jsonl").display().to_string();
+    let export = |filter: &[&str]| {
+        let arguments = [&["audit", "export", "last", "--format", "jsonl", "--to", &to], filter].concat();
+        assert_eq!(finish(&mut world.command(&arguments)).code(), Some(0));
+        (std::fs::read_to_string(&to).unwrap(), finish(&mut world.command(&["audit", "verify", &to])))
+    };
+    let (whole, verified) = export(&[]);
+    assert_eq!((whole, verified.code()), (whole_log(&world), Some(0)), "{verified:?}");
+    let (part, verified) = export(&["--denied"]);
+    assert!(part.contains("of-the-second") && !part.contains("of-the-first"), "{part}");
+    assert_eq!(verified.code(), Some(8), "{verified:?}");
+    assert!(verified.stdout.contains("intact, INCOMPLETE"), "{verified:?}");
+    let shown = finish(&mut world.command(&["audit", "show", "last", "--json"])).stdout;
+    assert_eq!(shown, whole_log(&world), "as they are");
+}
+
+#[test]
 fn what_has_the_shape_of_a_token_is_not_in_the_log() {
     let world = World::new();
     let played = world.play([one(shell(&format!("echo {TOKEN} | wc -c"))), Turn::message("Done.")]).well();

@@ -32,7 +32,9 @@ fn a_command_a_path_and_a_host_are_explained_by_the_rule_that_decides() {
         (["read", &key], 1, "@credentials"),
         (["read", &link], 1, "leads to"),
         (["write", &inside], 0, "policies/workspace-write.toml"),
-        (["write", "/etc/passwd"], 1, "would allow it"),
+        (["write", "/etc/passwd"], 1, "add \"/etc/passwd\""),
+        (["write", ".git/hooks/pre-commit"], 1, "no policy can allow it"),
+        (["host", "[::1]:8080"], 0, "loopback"),
         (["host", "example.org:443"], 1, "mode = \"open\""),
     ] {
         let ended = explain(&world, "workspace-write", &what);
@@ -45,16 +47,19 @@ fn a_command_a_path_and_a_host_are_explained_by_the_rule_that_decides() {
 fn a_recorded_session_under_a_stricter_policy_flips_the_right_verdicts() {
     let world = World::new();
     let patch = json!({"patch": "*** Begin Patch\n*** Add File: new\n+x\n*** End Patch\n"}).to_string();
+    world.write("home/.ssh/id_ed25519", "key");
+    let denied = json!({"path": world.path("home/.ssh/id_ed25519")}).to_string();
     let turns = [
         one(shell("echo hello")),
         Turn::call("apply_patch", &patch),
         one(shell("git push")),
         one(shell("cat /var/precious")),
+        Turn::call("read_file", &denied),
         Turn::message("Done."),
     ];
     world.play(turns);
     let (code, same) = replay(&world, "workspace-write");
-    assert_eq!((code, &same["calls"], same["changes"].as_array().unwrap().len()), (Some(0), &json!(4), 0), "{same}");
+    assert_eq!((code, &same["calls"], same["changes"].as_array().unwrap().len()), (Some(0), &json!(5), 0), "{same}");
     let (code, stricter) = replay(&world, "read-only");
     let changes = stricter["changes"].as_array().unwrap();
     assert_eq!(code, Some(1));
@@ -69,6 +74,22 @@ fn a_recorded_session_under_a_stricter_policy_flips_the_right_verdicts() {
     assert_eq!((&change["what"], &change["would_be"]), (&json!("echo hello"), &json!("forbid")), "{forbids}");
     assert!(change["because"].as_str().unwrap().contains("mine.toml:5"), "{forbids}");
     assert!(!world.path("ws/replayed").exists() && world.path("ws/new").exists(), "nothing was run, and nothing undone");
+}
+
+#[test]
+fn what_was_refused_and_would_be_allowed_is_a_change_too() {
+    let world = World::new();
+    let outside = tempfile::tempdir_in("/var/tmp").unwrap();
+    std::fs::write(outside.path().join("file"), "text").unwrap();
+    let call = json!({"path": outside.path().join("file")}).to_string();
+    world.play([Turn::call("read_file", &call), Turn::message("Done.")]);
+    let folder = outside.path().display();
+    let read = format!("[filesystem]\nread = [\"@system\", \"@toolchains\", \"@workspace\", \"{folder}\"]\n");
+    let wider = world.write("wider.toml", format!("schema = 1\nname = \"wider\"\nextends = \"workspace-write\"\n{read}"));
+    let (code, replayed) = replay(&world, &wider.display().to_string());
+    let changes = replayed["changes"].as_array().unwrap();
+    assert_eq!((code, changes.len()), (Some(1), 1), "{replayed}");
+    assert_eq!((&changes[0]["was"], &changes[0]["would_be"]), (&json!("denied"), &json!("allow")), "{replayed}");
 }
 
 /// Commands as they are generated from the words of the rules of the policy and of others, run by a real session, then explained and replayed.

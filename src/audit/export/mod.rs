@@ -5,13 +5,15 @@ pub mod deliver;
 mod ocsf;
 mod otlp;
 
-use super::reading::Entry;
+use super::{reading::Entry, retention::erased};
 
 pub use csv::Csv;
 pub use ocsf::{Tools, ocsf};
 pub use otlp::{Otlp, Signal};
 
-/// The record as it is.
-pub fn jsonl(entry: &Entry) -> String {
-    serde_json::to_string(&entry.fields).unwrap_or_default() + "\n"
+/// The record as it was sealed, so that what is exported verifies. Of one that is not wanted what keeps the chains whole stays, and nothing of what it said.
+pub fn jsonl(entry: &Entry, wanted: bool) -> String {
+    let mut this = entry.seq.into_iter().collect();
+    let short = if wanted { None } else { erased(entry.line.as_bytes(), &mut this).and_then(|line| String::from_utf8(line).ok()) };
+    short.unwrap_or_else(|| entry.line.clone()) + "\n"
 }

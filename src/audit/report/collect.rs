@@ -109,7 +109,7 @@ impl Collector {
             }
             Some(Event::Certificate { certificate }) => session.certificate = Some(certificate.clone()),
             Some(Event::LogTrouble { lost, .. }) => {
-                session.counts.lost += lost;
+                session.counts.lost = session.counts.lost.saturating_add(*lost);
                 self.moment(entry);
             }
             Some(Event::CallIntent { .. }) => self.intent(entry),
@@ -151,9 +151,9 @@ impl Collector {
             Some(Event::TurnEnd { requests, input_tokens, output_tokens, .. }) => {
                 let counts = &mut session.counts;
                 counts.turns += 1;
-                counts.requests += requests;
-                counts.input_tokens += input_tokens;
-                counts.output_tokens += output_tokens;
+                counts.requests = counts.requests.saturating_add(*requests);
+                counts.input_tokens = counts.input_tokens.saturating_add(*input_tokens);
+                counts.output_tokens = counts.output_tokens.saturating_add(*output_tokens);
                 self.moment(entry);
             }
             Some(Event::SessionEnd) => session.in_order = true,

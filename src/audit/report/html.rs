@@ -124,7 +124,7 @@ fn article(out: &mut String, session: &Session, at: usize) {
     }
     out.push_str("</dl>");
     let counts = &session.counts;
-    if counts.lost + counts.unreadable + counts.unknown + counts.erased > 0 {
+    if counts.is_partial() {
         put!(
             out,
             "<p class=\"note\">Not all can be shown: {} records were lost, {} lines are no records, {} were erased, and {} are of events that this program does not know.</p>",
@@ -178,13 +178,13 @@ fn time_line(out: &mut String, session: &Session) {
     }
     let whole = session.duration_ms.max(1);
     // Thousandths of the width; one place behind the comma is finer than a screen.
-    let place = |ms: u64| (ms.min(whole) * 1000 / whole) as f64 / 10.0;
+    let place = |ms: u64| (ms.min(whole) as f64 / whole as f64 * 1000.0).floor() / 10.0;
     let mut ends = [0_u64; LANES];
     let mut bars = String::new();
     let mut used = 1;
     for call in &session.calls.items {
         let lane = ends.iter().position(|end| *end <= call.at_ms).unwrap_or(LANES - 1);
-        let end = call.at_ms + call.duration_ms.max(whole / 150);
+        let end = call.at_ms.saturating_add(call.duration_ms.max(whole / 150));
         if let Some(kept) = ends.get_mut(lane) {
             *kept = end;
         }
@@ -216,7 +216,7 @@ fn time_line(out: &mut String, session: &Session) {
             "<line class=\"axis\" x1=\"{x}%\" x2=\"{x}%\" y1=\"0\" y2=\"{}\"/><text x=\"{x}%\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
             used * ROW + 4,
             height - 4,
-            milliseconds(whole * quarter / 4)
+            milliseconds(whole / 4 * quarter + whole % 4 * quarter / 4)
         );
     }
     put!(

@@ -155,6 +155,13 @@ pub struct Counts {
     pub output_tokens: u64,
 }
 
+impl Counts {
+    /// Whether something of the log could not be taken into the report.
+    pub fn is_partial(&self) -> bool {
+        [self.lost, self.unreadable, self.erased, self.unknown].iter().any(|count| *count > 0)
+    }
+}
+
 /// One call.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Call {

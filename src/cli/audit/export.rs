@@ -49,7 +49,7 @@ enum Format {
     Ocsf,
     /// OpenTelemetry logs and traces, JSON; posted to URL/v1/logs and URL/v1/traces.
     Otlp,
-    /// The records as they are.
+    /// The records as they were sealed; what a filter leaves out is erased in place, so that `audit verify` takes the export.
     Jsonl,
 }
 
@@ -159,10 +159,10 @@ fn take(form: &mut Form, entry: &Entry, wanted: bool, sink: &mut Sink) -> Result
             tools.note(entry);
             Ok(())
         }
+        Form::Jsonl => write(sink, &jsonl(entry, wanted)),
         _ if !wanted => Ok(()),
         Form::Csv(csv) => write(sink, &csv.row(entry)),
         Form::Ocsf(tools) => write(sink, &ocsf(entry, tools)),
-        Form::Jsonl => write(sink, &jsonl(entry)),
     }
 }
 

@@ -4,11 +4,12 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use clap::Subcommand;
 
-use super::{log_folder, session};
+use super::{log, log_folder};
 use crate::{
     audit::{
         Keys,
         ledger::{LedgerEvent, enter},
+        reading::SessionFiles,
         retention,
         verify::{Trust, verify_ledger},
     },
@@ -75,7 +76,12 @@ pub(super) fn head(folders: &Folders) -> Exit {
 }
 
 pub(super) fn erase(named: &str, records: &[u64], folders: &Folders) -> Exit {
-    let erased = session(named, folders).and_then(|session| {
+    let erased = log(named, folders).and_then(|log: SessionFiles| {
+        if log.is_named_by_path() {
+            report(&"records are erased by the session's id: the ledger of a file elsewhere is not this one");
+            return Err(Exit::Usage);
+        }
+        let session = log.name;
         let key = Keys::of(&folders.state).current().map_err(|error| failed(&error))?;
         let records: BTreeSet<u64> = records.iter().copied().collect();
         retention::erase(&log_folder(folders), &key, &session, &records).map_err(|error| failed(&error))?;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::{exit::Exit, report as say, resolve::Folders};
+use crate::audit::reading::{self, SessionFiles};
 
 /// For `--help`.
 pub(super) const EXAMPLES: &str = "\
@@ -28,7 +29,8 @@ Examples:
   portcullis audit erase last 12 13
   portcullis audit prune --older-than 90d --dry-run
 
-A log is one JSON record a line, in the state folder (~/.local/state/portcullis/log, or $PORTCULLIS_HOME/log). SESSION is an id, or `last`.";
+A log is one JSON record a line, in the state folder (~/.local/state/portcullis/log, or $PORTCULLIS_HOME/log). SESSION is an id or the first 8 of its
+characters, or `last`.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -84,13 +86,10 @@ fn log_folder(folders: &Folders) -> PathBuf {
     folders.state.join("log")
 }
 
-/// The session that is meant, which has to have a log here.
-fn session(named: &str, folders: &Folders) -> Result<String, Exit> {
-    let all = crate::audit::verify::sessions(&log_folder(folders));
-    let found = if named == "last" { all.last() } else { all.iter().find(|session| *session == named) };
-    found.cloned().ok_or_else(|| {
-        let folder = log_folder(folders);
-        say(&format!("there is no log of session `{}` in {}", crate::ui::sanitize::visible_line(named), folder.display()));
+/// The log that is meant, by an id or its beginning, `last`, or a file.
+fn log(named: &str, folders: &Folders) -> Result<SessionFiles, Exit> {
+    reading::find(&log_folder(folders), Some(named)).map_err(|error| {
+        say(&error);
         Exit::Usage
     })
 }

@@ -1,7 +1,9 @@
 //! `portcullis audit report`: what sessions did, as text, JSON, or a page.
 
 use std::{
-    fs, io,
+    fs::OpenOptions,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -66,7 +68,9 @@ fn deliver(arguments: &Arguments, made: &Report) -> Result<(), Exit> {
         };
         return output::print(&text);
     };
-    fs::write(path, html::page(made)).map_err(|error| {
+    // What a session did is nobody else's to read.
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(html::page(made).as_bytes())).map_err(|error| {
         report(&format!("the page {} cannot be written: {error}", path.display()));
         Exit::Output
     })

@@ -64,7 +64,7 @@ fn about(out: &mut Out, session: &Session) {
         session.calls.total, counts.ok, counts.failed, counts.refused, counts.cut_short, counts.denials, counts.questions
     );
     out.line(Tone::Plain, &ran);
-    if counts.lost + counts.unreadable + counts.erased + counts.unknown > 0 {
+    if counts.is_partial() {
         let text = format!(
             "{} records lost, {} lines unreadable, {} erased, {} of unknown events",
             counts.lost, counts.unreadable, counts.erased, counts.unknown

@@ -71,7 +71,7 @@ fn show(arguments: &Arguments, folders: &Folders) -> Result<(), Exit> {
                     }
                     shown += 1;
                     if arguments.json {
-                        out.push_str(&serde_json::to_string(&entry.fields).unwrap_or_default());
+                        out.push_str(&entry.line);
                         out.push('\n');
                     } else {
                         if entry.session != session {

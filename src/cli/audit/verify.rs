@@ -10,7 +10,7 @@ use clap::Args;
 use crate::{
     audit::{
         Keys,
-        verify::{FolderVerdict, Integrity, Trust, Verdict, VerifyError, files_of, verify_folder, verify_ledger, verify_log},
+        verify::{FolderVerdict, Integrity, Trust, Verdict, VerifyError, verify_folder, verify_ledger, verify_log},
     },
     cli::{exit::Exit, output, report, resolve::Folders},
     ui::{
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
-    /// A session's id, `last`, a log's file, or a folder of logs [default: all logs of this user, and the ledger].
+    /// A session's id or the first 8 of its characters, `last`, a log's file, or a folder of logs [default: all logs of this user, and the ledger].
     #[arg(value_name = "SESSION|FILE|FOLDER")]
     what: Option<String>,
     /// The folder with the keys [default: this user's].
@@ -82,17 +82,17 @@ fn verdict(arguments: &Arguments, folders: &Folders) -> Result<FolderVerdict, Ex
     if fs::metadata(path).is_ok_and(|found| found.is_dir()) {
         return verify_folder(path, &trust, arguments.anchor.as_ref()).map_err(failed);
     }
-    if what.contains('/') || what.ends_with(".jsonl") {
-        let verdict = verify_log(&[path.to_path_buf()], None, &trust, None).map_err(failed)?;
+    let log = super::log(what, folders)?;
+    if log.is_named_by_path() {
+        let verdict = verify_log(&log.parts, None, &trust, None).map_err(failed)?;
         return Ok(FolderVerdict { ledger: None, sessions: vec![verdict], findings: Vec::new() });
     }
-    let session = super::session(what, folders)?;
     let (_, known) = if crate::audit::ledger::exists(&folder) {
         verify_ledger(&folder, &trust, arguments.anchor.as_ref()).map(|(ledger, known)| (Some(ledger), known)).map_err(failed)?
     } else {
         (None, Default::default())
     };
-    let verdict = verify_log(&files_of(&folder, &session), Some(&session), &trust, known.get(&session)).map_err(failed)?;
+    let verdict = verify_log(&log.parts, Some(&log.name), &trust, known.get(&log.name)).map_err(failed)?;
     Ok(FolderVerdict { ledger: None, sessions: vec![verdict], findings: Vec::new() })
 }
 

@@ -121,6 +121,9 @@ impl Talk {
         };
         // A log that is gone is what ended it, or will be found by whoever reads it.
         let closed = self.session.end();
+        if let Some(lost) = self.session.gate().log().told_loss() {
+            self.say(Tone::Bad, &lost)?;
+        }
         match (ended, closed) {
             (Ok(_), Err(error)) => Err(TurnError::from(error).into()),
             (ended, _) => ended,

@@ -1,9 +1,6 @@
 //! `portcullis policy explain`: what holds for one command, path or host, and why.
 
-use std::{
-    fs, io,
-    path::{Component, Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -14,11 +11,11 @@ use crate::{
         output, report,
         resolve::{self, Folders, Resolved},
     },
-    policy::{Access, Anchors, Judge, NetworkMode, Policy, Reason},
+    policy::{Access, Anchors, Judge, NetworkMode, Policy},
     sandbox::plan::INSIDE_TMP,
-    tools::{Invocation, verdict},
+    tools::{Invocation, absolute, denial::Explainer, verdict},
     ui::{
-        sanitize::{visible, visible_line},
+        sanitize::visible_line,
         style::{Paint, Tone},
     },
 };
@@ -56,12 +53,12 @@ enum What {
     /// Reading a path.
     Read {
         /// The path.
-        path: PathBuf,
+        path: String,
     },
     /// Writing a path.
     Write {
         /// The path.
-        path: PathBuf,
+        path: String,
     },
     /// Reaching a host.
     Host {
@@ -99,7 +96,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     for line in explained.lines {
         text.push_str(&format!("  {}\n", visible_line(&line)));
     }
-    match output::print(&visible(&text).replace('\r', "")) {
+    match output::print(&text) {
         Err(exit) => exit,
         Ok(()) if explained.allowed => Exit::Success,
         Ok(()) => Exit::Failure,
@@ -164,8 +161,9 @@ fn parts(judged: &Judged) -> Vec<String> {
     lines
 }
 
-fn file(path: &Path, access: Access, resolved: &Resolved, judge: &Judge) -> Explained {
-    let named = normal(&resolved.cwd.join(path));
+fn file(path: &str, access: Access, resolved: &Resolved, judge: &Judge) -> Explained {
+    let session = &resolved.session;
+    let named = absolute(path, &resolved.cwd, &session.home);
     // What the kernel judges is where a path leads. Of one that is not there, its folder does.
     let real = fs::canonicalize(&named).ok().or_else(|| Some(fs::canonicalize(named.parent()?).ok()?.join(named.file_name()?)));
     let real = real.unwrap_or_else(|| named.clone());
@@ -173,39 +171,36 @@ fn file(path: &Path, access: Access, resolved: &Resolved, judge: &Judge) -> Expl
     if real != named {
         lines.push(format!("{} leads to {}", named.display(), real.display()));
     }
-    if real.starts_with(&resolved.session.state) {
+    if real.starts_with(&session.state) {
         lines.push("it is of portcullis' own state, which no sandbox can see, whatever a policy says".to_owned());
         return Explained { allowed: false, word: "refused", lines };
     }
-    let found = judge.judge(&real, access);
-    let (verb, list) = if access == Access::Write { ("written", "write") } else { ("read", "read") };
-    let rule = found.because.rule.as_ref().map(|rule| format!("{} {}", rule.origin, rule.place));
-    let rule = rule.unwrap_or_else(|| "no rule".to_owned());
-    lines.push(match found.because.kind {
-        Reason::Allowed => format!("it may be {verb}: {rule}"),
-        Reason::Denied => format!("it is denied: {rule}"),
-        Reason::Protected => format!("it is protected, so that it is never written: {rule}"),
-        Reason::GitReadOnly => "git's own folder is read-only: [git] allow".to_owned(),
-        Reason::NotCovered => format!("{list} under [filesystem] does not cover it; the list begins at {rule}"),
-    });
-    match found.because.kind {
-        Reason::NotCovered => {
-            lines.push(format!("\"{}\" under {list} in a policy of your own would allow it, as would a grant", real.display()))
+    match Explainer::new(&resolved.policy, session).of_path(&real, access, "decided by the policy") {
+        Some(denial) => {
+            lines.push(denial.sentence());
+            Explained { allowed: false, word: "refused", lines }
         }
-        Reason::Denied | Reason::Protected => lines.push("only a policy without that rule would allow it; no grant does".to_owned()),
-        Reason::GitReadOnly => lines.push("allow = \"commit\" under [git] opens what commits need".to_owned()),
-        Reason::Allowed => {}
+        None => {
+            let rule = judge.judge(&real, access).because.rule;
+            let rule = rule.map_or_else(|| "[git] allow".to_owned(), |rule| format!("{} ({})", rule.place, rule.origin));
+            lines.push(format!("by {rule}"));
+            Explained { allowed: true, word: "allowed", lines }
+        }
     }
-    Explained { allowed: found.allowed, word: if found.allowed { "allowed" } else { "refused" }, lines }
+}
+
+/// Whether a host, with or without a port, is this machine itself.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.split(']').next());
+    let bare = bare.unwrap_or_else(|| if host.matches(':').count() == 1 { host.split(':').next().unwrap_or_default() } else { host });
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn reach(host: &str, policy: &Policy) -> Explained {
     let origin = policy.network.mode_origin.as_ref().map_or_else(|| "no file sets it".to_owned(), ToString::to_string);
     let (allowed, line) = match policy.network.mode {
         NetworkMode::None => (false, "there is no network at all"),
-        NetworkMode::Loopback if matches!(host.split(':').next(), Some("localhost" | "127.0.0.1")) => {
-            (true, "each call has a loopback of its own; nothing of the host's is on it")
-        }
+        NetworkMode::Loopback if is_loopback(host) => (true, "each call has a loopback of its own; nothing of the host's is on it"),
         NetworkMode::Loopback => (false, "there is only a loopback of the call's own"),
         NetworkMode::Allowlist => (false, "host allow lists are not enforced yet, so that such a policy does not run"),
         NetworkMode::Open => (true, "every host can be reached"),
@@ -215,15 +210,4 @@ fn reach(host: &str, policy: &Policy) -> Explained {
         lines.push("mode = \"open\" under [network] in a policy of your own would allow it, and all other hosts".to_owned());
     }
     Explained { allowed, word: if allowed { "allowed" } else { "refused" }, lines }
-}
-
-fn normal(path: &Path) -> PathBuf {
-    path.components().fold(PathBuf::new(), |mut normal, part| {
-        match part {
-            Component::ParentDir => drop(normal.pop()),
-            Component::CurDir => {}
-            other => normal.push(other),
-        }
-        normal
-    })
 }

@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
     let judge = Judge::new(&resolved.policy, &anchors);
     let rules = verdict::rules(&resolved.policy, &judge, &session.workspace, path, Vec::new(), resolved.policy.ask);
-    let candidate = Candidate { policy: &resolved.policy, rules, judge, workspace: &session.workspace };
+    let candidate = Candidate { policy: &resolved.policy, rules, judge, workspace: &session.workspace, home: &session.home };
     let (mut replayed, mut unreadable) = (Replayed::default(), 0_u64);
     let read = find(&folders.state.join("log"), Some(&arguments.log)).and_then(|files| {
         files.read(|line| {
@@ -79,6 +79,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         report(&error);
         return Exit::Usage;
     }
+    replayed.finish();
     if unreadable > 0 {
         report(&format!("{unreadable} lines of the log are no records; `portcullis audit verify` says more"));
     }
@@ -91,7 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 fn json(replayed: &Replayed, fingerprint: &str) -> String {
-    let Replayed { calls, changes, untold } = replayed;
+    let Replayed { calls, changes, untold, .. } = replayed;
     format!("{}\n", serde_json::json!({"v": 1, "fingerprint": fingerprint, "calls": calls, "changes": changes, "untold": untold}))
 }
 
