@@ -19,6 +19,8 @@ mod audit;
 mod calls;
 #[path = "exec/compaction.rs"]
 mod compaction;
+#[path = "exec/compared.rs"]
+mod compared;
 #[path = "exec/decisions.rs"]
 mod decisions;
 #[path = "exec/demo.rs"]

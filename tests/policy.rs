@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests may fail as tests do")]
 
+#[path = "policy/differences.rs"]
+mod differences;
+
 use std::{
     collections::BTreeSet,
     fs,

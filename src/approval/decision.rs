@@ -78,6 +78,13 @@ pub struct JudgedCommand {
     pub span: Range<usize>,
 }
 
+impl JudgedCommand {
+    /// Whether a rule matches it, at any of its levels, whether or not the rule decided.
+    pub fn reached_by(&self, rule: &CommandRule) -> Reach {
+        self.levels.iter().map(|level| reach(rule, &given(&level.words))).max().unwrap_or(Reach::No)
+    }
+}
+
 /// The judgement on a text, with all that a person would want to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
@@ -286,9 +293,7 @@ impl Rules {
     /// of the command or about a wrapper around them.
     fn answers(&self, granted: &CommandRule, command: &JudgedCommand) -> bool {
         let words: Vec<Given<'_>> = granted.prefix.iter().map(|word| Given::Known(word)).collect();
-        let asks = |rule: &&CommandRule| {
-            rule.decision == Decision::Ask && command.levels.iter().any(|level| reach(rule, &given(&level.words)) > Reach::No)
-        };
+        let asks = |rule: &&CommandRule| rule.decision == Decision::Ask && command.reached_by(rule) > Reach::No;
         self.rules.iter().filter(asks).all(|rule| reach(rule, &words) == Reach::Yes)
     }
 

@@ -423,6 +423,12 @@ pub(super) enum PolicyCommand {
     /// Say whether a command may run, a path be read or written, or a host be reached: by which rule, and what would change it.
     #[command(after_help = super::policy::explain::EXAMPLES)]
     Explain(super::policy::explain::Arguments),
+    /// Check a policy by cases that you have written down, for continuous integration.
+    #[command(after_help = super::policy::test::EXAMPLES)]
+    Test(super::policy::test::Arguments),
+    /// Say what a second policy lets calls do that a first does not, each with a witness.
+    #[command(after_help = super::policy::diff::EXAMPLES)]
+    Diff(super::policy::diff::Arguments),
     /// Say what another policy would have decided on the calls of a recorded session. Nothing is run.
     #[command(after_help = super::policy::replay::EXAMPLES)]
     Replay(super::policy::replay::Arguments),

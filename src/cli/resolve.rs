@@ -140,6 +140,14 @@ pub struct Resolved {
     _private: tempfile::TempDir,
 }
 
+impl Resolved {
+    /// The `PATH` by which names of programs are found inside.
+    pub fn search_path(&self) -> String {
+        let environment = self.plan.environment(&self.policy, &self.session);
+        environment.into_iter().find(|(name, _)| name == "PATH").map_or_else(String::new, |(_, value)| value)
+    }
+}
+
 /// Resolves the workspace, the policy of all layers, and the plan.
 pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders) -> Result<Resolved, ResolveError> {
     let (workspace, cwd) = find_workspace(workspace, &folders.home)?;

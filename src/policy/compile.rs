@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::{
     command,
     error::{Mark, PolicyError, Problem, Source, nearest, value},
-    file::{self, AuditShape, CommandShape, LONGEST_LIST, LimitsShape, SCHEMA, Strings},
+    file::{self, AuditShape, CommandShape, LONGEST_LIST, LimitsShape, PolicyFile, SCHEMA, Strings},
     groups::{self},
     host::is_host_rule,
     model::{Ask, CommandRule, Decision, Detail, GitAccess, Layer, NetworkMode, OnFailure, OnMissing, Origin, PathRule, Place},
@@ -54,7 +54,7 @@ impl List {
 
 /// Reads and checks one file.
 pub(super) fn compile(source: &Source) -> Result<Compiled, PolicyError> {
-    let file = file::parse(source)?;
+    let file: PolicyFile = file::parse(source)?;
     match &file.schema {
         None => return Err(source.error(&(0..0), Problem::MissingKey("schema"), Some(format!("begin with `schema = {SCHEMA}`")))),
         Some(schema) if *schema.get_ref() != SCHEMA => {

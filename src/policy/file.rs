@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use toml::Spanned;
 
 use super::error::{PolicyError, Problem, Source, nearest, value};
@@ -129,8 +129,8 @@ pub(super) struct AuditShape {
     pub(super) keep: Option<Spanned<toml::Value>>,
 }
 
-/// Reads the text of a policy file.
-pub(super) fn parse(source: &Source) -> Result<PolicyFile, PolicyError> {
+/// Reads the text of a policy file, or of another file of the same style.
+pub(super) fn parse<T: DeserializeOwned>(source: &Source) -> Result<T, PolicyError> {
     if source.text.len() as u64 > LARGEST_FILE {
         return Err(PolicyError::whole(&source.file, Problem::TooLarge(LARGEST_FILE), None));
     }
@@ -138,7 +138,7 @@ pub(super) fn parse(source: &Source) -> Result<PolicyFile, PolicyError> {
     let syntax =
         |e: &toml::de::Error| source.error(&e.span().unwrap_or(0..0), Problem::Syntax(value(&e.message().replace('\n', "; "))), None);
     let reader = toml::Deserializer::parse(&source.text).map_err(|e| syntax(&e))?;
-    PolicyFile::deserialize(reader).map_err(|e| shape_error(source, &e))
+    T::deserialize(reader).map_err(|e| shape_error(source, &e))
 }
 
 /// serde says what it met and what it expected in one sentence only. The sentence is data enough for a hint; where it should
@@ -154,11 +154,12 @@ fn shape_error(source: &Source, e: &toml::de::Error) -> PolicyError {
         return source.error(&span, Problem::UnknownKey(value(found)), nearest(found, known, ""));
     }
     if e.message().starts_with("missing field") {
-        let name = match quoted.first() {
-            Some(&"prefix") => "prefix",
-            _ => "decision",
+        let (name, hint) = match quoted.first() {
+            Some(&"prefix") => ("prefix", "every [[command]] needs prefix and decision"),
+            Some(&"expect") => ("expect", "every [[case]] says what is expected"),
+            _ => ("decision", "every [[command]] needs prefix and decision"),
         };
-        return source.error(&span, Problem::MissingKey(name), Some("every [[command]] needs prefix and decision".to_owned()));
+        return source.error(&span, Problem::MissingKey(name), Some(hint.to_owned()));
     }
     source.error(&span, Problem::WrongType(value(&plain(e.message()))), None)
 }

@@ -5,6 +5,7 @@
 //! ([`prose`]) and fingerprinted ([`canonical`]). All of it is pure data without a clock; [`mod@load`] alone reads files.
 
 pub mod canonical;
+pub mod case_file;
 pub mod command;
 mod compile;
 pub mod error;

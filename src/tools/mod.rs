@@ -7,6 +7,8 @@ pub mod capture;
 mod confinement;
 mod deciding;
 pub mod denial;
+pub mod diff;
+pub mod explain;
 mod file;
 pub mod gate;
 mod granted;

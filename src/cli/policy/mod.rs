@@ -1,7 +1,9 @@
 //! `portcullis policy`: what policies there are, what one says and what it means.
 
+pub(super) mod diff;
 pub(super) mod explain;
 pub(super) mod replay;
+pub(super) mod test;
 #[cfg(target_os = "linux")]
 pub(super) mod verify;
 
@@ -28,6 +30,8 @@ pub(super) fn run(command: &PolicyCommand) -> Exit {
         }
         PolicyCommand::Show { policy: Some(name), .. } => as_written(name),
         PolicyCommand::Check { file } => check(file),
+        PolicyCommand::Diff(arguments) => return diff::run(arguments),
+        PolicyCommand::Test(arguments) => return test::run(arguments),
         PolicyCommand::Explain(arguments) => return explain::run(arguments),
         PolicyCommand::Replay(arguments) => return replay::run(arguments),
         #[cfg(target_os = "linux")]

@@ -11,9 +11,9 @@ use crate::{
         output, report,
         resolve::{self, Folders},
     },
-    policy::{Anchors, Judge},
-    sandbox::plan::INSIDE_TMP,
+    policy::Judge,
     tools::{
+        explain::anchors,
         replay::{Candidate, Replayed, Word},
         verdict,
     },
@@ -59,11 +59,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         }
     };
     let session = &resolved.session;
-    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
-    let environment = resolved.plan.environment(&resolved.policy, session);
-    let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
-    let judge = Judge::new(&resolved.policy, &anchors);
-    let rules = verdict::rules(&resolved.policy, &judge, &session.workspace, path, Vec::new(), resolved.policy.ask);
+    let judge = Judge::new(&resolved.policy, &anchors(session));
+    let rules = verdict::rules(&resolved.policy, &judge, &session.workspace, &resolved.search_path(), Vec::new(), resolved.policy.ask);
     let candidate = Candidate { policy: &resolved.policy, rules, judge, workspace: &session.workspace, home: &session.home };
     let (mut replayed, mut unreadable) = (Replayed::default(), 0_u64);
     let read = find(&folders.state.join("log"), Some(&arguments.log)).and_then(|files| {
