@@ -4,6 +4,8 @@
 
 #[path = "policy/differences.rs"]
 mod differences;
+#[path = "policy/said.rs"]
+mod said;
 
 use std::{
     collections::BTreeSet,
