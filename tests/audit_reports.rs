@@ -9,8 +9,8 @@ mod support;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
-    path::Path,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::{
         Arc,
@@ -19,7 +19,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{program, skip};
+use support::{eventually, program, skip};
 use tempfile::TempDir;
 
 const SESSION: &str = "01a21e82-a06c-774f-9e13-70f61d7a3e60";
@@ -370,6 +370,38 @@ fn a_strict_receiver_of_otlp_takes_logs_and_spans_that_hang_together() {
     assert!(calls.len() == 8 && calls.iter().all(|call| call[3] == turn[2]));
     // What was refused is an event, and the time from intent to outcome is exact.
     assert_eq!(calls.iter().filter(|call| call[4] == "2" && call[5] == "300000000").count(), 5, "{calls:#?}");
+}
+
+/// A collector of somebody else's, with what it says on standard output.
+fn collector(folder: &Path) -> Option<(Child, String, PathBuf)> {
+    let program = std::env::var_os("PORTCULLIS_COLLECTOR")?;
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (http, grpc, said) = (free(), free(), folder.join("collector.out"));
+    let mut command = Command::new(program);
+    command.args(["start", "--exporter", "blackhole", "--debug-log", "logs", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
+    command.args(["--otlp-http-endpoint", &http.to_string(), "--otlp-grpc-endpoint", &grpc.to_string()]);
+    command.env_clear().current_dir(folder).stdin(Stdio::null()).stdout(fs::File::create(&said).unwrap()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    assert!(eventually(|| TcpStream::connect(http).is_ok()), "the collector does not listen");
+    Some((child, format!("http://{http}"), said))
+}
+
+#[test]
+fn a_collector_takes_every_record_and_every_span() {
+    let name = "a_collector_takes_every_record_and_every_span";
+    let place = Place::new(9);
+    let folder = tempfile::tempdir().unwrap();
+    let Some((mut child, url, said)) = collector(folder.path()) else {
+        return skip(name, "PORTCULLIS_COLLECTOR names no collector (rotel)");
+    };
+    place.text(&["export", "--format", "otlp", "--to", &url]);
+    let count = |what: &str| fs::read_to_string(&said).unwrap().matches(what).count();
+    let all = eventually(|| count("LogRecord #") == events("").len() + 1 && count("Span #") == 8 + 1 + 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let text = fs::read_to_string(&said).unwrap();
+    assert!(all && text.contains("portcullis.audit") && text.contains("execute_tool shell"), "{text}");
+    assert_eq!(text.matches(&format!("Trace ID       : {}", SESSION.replace('-', ""))).count(), events("").len() + 1 + 10, "{text}");
 }
 
 #[test]

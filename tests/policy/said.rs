@@ -25,7 +25,8 @@ struct Names {
 
 impl Names {
     fn read(text: &str) -> Self {
-        let mut names = Self { private_tmp: text.contains("the private /tmp"), private_home: text.contains("the private ~"), ..Self::default() };
+        let mut names =
+            Self { private_tmp: text.contains("the private /tmp"), private_home: text.contains("the private ~"), ..Self::default() };
         let anchors = anchors();
         if text.contains("the workspace") {
             names.roots.push(anchors.workspace.clone());
@@ -99,7 +100,8 @@ impl Said {
             }
         }
         // What is covered by all lists, and how deep the deepest of the roots lies.
-        let covered = |lists: &[Names]| lists.iter().map(|list| list.depth(path)).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+        let covered =
+            |lists: &[Names]| lists.iter().map(|list| list.depth(path)).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
         let (reads, writes) = (covered(&self.read), covered(&self.write));
         let in_tmp = self.private_tmp && path.starts_with(&anchors.temporary);
         let in_home = self.private_home && path.starts_with(&anchors.home) && !path.starts_with(&anchors.workspace);
@@ -125,7 +127,9 @@ fn said_of_command(policy: &Policy, text: &str) -> &'static str {
     let claims = claims(policy);
     let of = |kind| claims.iter().find(|claim| claim.kind == kind).map_or("", |claim| claim.text.as_str());
     let begins = |list: &str| list.split('`').skip(1).step_by(2).any(|prefix| text == prefix || text.starts_with(&format!("{prefix} ")));
-    let part = |text: &str, head: &str| text.split_once(head).map_or(String::new(), |(_, rest)| rest.split_inclusive('.').next().unwrap().to_owned());
+    let part = |text: &str, head: &str| {
+        text.split_once(head).map_or(String::new(), |(_, rest)| rest.split_inclusive('.').next().unwrap().to_owned())
+    };
     let rules = of(ClaimKind::Commands);
     let mode = of(ClaimKind::AskMode);
     if begins(&part(rules, "Never run: ")) || begins(&part(rules, "Refused, because they would have to ask: ")) {
