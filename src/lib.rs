@@ -14,6 +14,7 @@
 //! | [`model`] | the Responses wire, its stream, retries, the scripted model |
 //! | [`certificate`] | each statement of a policy tried against the kernel of this machine |
 //! | [`selftest`] | published escapes, each as an attempt that runs inside a sandbox and a check outside of it |
+//! | [`egress`] | the proxy by which calls reach the hosts that a policy lists, in a process of its own |
 //! | [`sandbox`] | plan, launcher, and the ritual that a sandbox goes through; the crate's only `unsafe` |
 //! | [`worker`] | the file tools' code, which runs inside a sandbox |
 //! | [`policy`] | policy files, the compiled policy, decisions, prose for the prompt: pure data |
@@ -26,6 +27,7 @@ pub mod audit;
 #[cfg(target_os = "linux")]
 pub mod certificate;
 pub mod cli;
+pub mod egress;
 pub mod model;
 pub mod policy;
 pub mod sandbox;

@@ -1,4 +1,4 @@
-//! The `portcullis` program: the launcher's stage if it is asked to be that, else the command line.
+//! The `portcullis` program: the launcher's stage or the proxy's if it is asked to be that, else the command line.
 
 use std::process::ExitCode;
 
@@ -8,10 +8,13 @@ fn main() -> ExitCode {
     // First of all, before any thread or runtime: as a launcher this process must stay small and know nothing.
     #[cfg(target_os = "linux")]
     {
+        use portcullis::{egress, sandbox::stage};
         let mut arguments = std::env::args_os().skip(1);
-        if arguments.next().is_some_and(|first| first == portcullis::sandbox::stage::STAGE) {
+        let first = arguments.next().unwrap_or_default();
+        let stages: [(&str, fn(&str) -> i32); 2] = [(stage::STAGE, stage::run), (egress::handle::STAGE, egress::stage::run)];
+        if let Some((_, run)) = stages.into_iter().find(|(name, _)| first == *name) {
             let control = arguments.next().and_then(|number| number.into_string().ok()).unwrap_or_default();
-            return ExitCode::from(u8::try_from(portcullis::sandbox::stage::run(&control)).unwrap_or(1));
+            return ExitCode::from(u8::try_from(run(&control)).unwrap_or(1));
         }
     }
     cli::main()

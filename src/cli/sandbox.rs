@@ -1,6 +1,7 @@
 //! `portcullis sandbox`: one command under a policy, with its streams, terminal, signals and exit code passed through.
 
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal, Write},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -17,12 +18,16 @@ use nix::{
 };
 
 use super::{exit::Exit, report, resolve};
+use crate::egress::{Connections, handle::Told};
 use crate::sandbox::{
     Call, EndedBy, FromSandbox, LaunchError, Launcher, Program, ToSandbox,
     message::{Launch, MessageError},
     sys,
 };
-use crate::tools::{VIEW_CHANGED, denial};
+use crate::tools::{
+    VIEW_CHANGED,
+    denial::{self, Explainer},
+};
 use crate::ui::sanitize::visible_line;
 
 /// Runs `command` and returns the code to end with.
@@ -77,7 +82,30 @@ fn launch(resolved: &resolve::Resolved, command: &[String]) -> Result<Exit, Laun
     )?;
     drop(streams);
     let _raw = if interactive { RawMode::enter(stdin.as_fd()) } else { None };
-    relay(&call, &signals, relays, &resolved.session.workspace)
+    let mut proxied = None;
+    let serve = |listener: OwnedFd| {
+        proxied = Some(launcher.serve(plan, listener.as_fd())?);
+        Ok(())
+    };
+    let exit = relay(&call, &signals, relays, &resolved.session.workspace, serve)?;
+    if let Some(connections) = proxied {
+        report_connections(&connections, &Explainer::new(&resolved.policy, &resolved.session));
+    }
+    Ok(exit)
+}
+
+/// Says what the proxy refused.
+fn report_connections(connections: &Connections, explainer: &Explainer) {
+    connections.end();
+    let mut denials = BTreeSet::new();
+    while let Ok(told) = connections.next() {
+        if let Told::Connection(connection) = told {
+            denials.extend(explainer.of_connection(&connection));
+        }
+    }
+    for denial in denials {
+        report(&visible_line(&denial.sentence()));
+    }
 }
 
 fn os_error(error: &io::Error) -> Errno {
@@ -170,7 +198,13 @@ fn watch_signals() -> Result<SignalFd, Errno> {
 }
 
 /// Passes bytes and signals until the sandbox is gone and cleaned up after.
-fn relay(call: &Call, signals: &SignalFd, mut relays: Relays, workspace: &Path) -> Result<Exit, LaunchError> {
+fn relay(
+    call: &Call,
+    signals: &SignalFd,
+    mut relays: Relays,
+    workspace: &Path,
+    mut serve: impl FnMut(OwnedFd) -> Result<(), LaunchError>,
+) -> Result<Exit, LaunchError> {
     let (stdin, mut stdout) = (io::stdin(), io::stdout());
     let mut terminal: Option<OwnedFd> = None;
     let mut result: Option<Result<Exit, LaunchError>> = None;
@@ -219,7 +253,8 @@ fn relay(call: &Call, signals: &SignalFd, mut relays: Relays, workspace: &Path) 
         if spoken {
             match call.next() {
                 Ok((FromSandbox::Terminal, master)) => terminal = master,
-                Ok((FromSandbox::Started(_) | FromSandbox::Listener, _)) => {}
+                Ok((FromSandbox::Proxy, Some(listener))) => serve(listener)?,
+                Ok((FromSandbox::Started(_) | FromSandbox::Listener | FromSandbox::Proxy, _)) => {}
                 Ok((FromSandbox::Failed { step, reason, errno }, _)) => {
                     result = Some(Err(LaunchError::Refused { step, reason, errno }));
                 }

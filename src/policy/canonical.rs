@@ -37,6 +37,9 @@ impl Policy {
             if self.network.allow.is_empty() {
                 lines.insert("network.allow all []".to_owned());
             }
+            for (host, _) in &self.network.deny {
+                lines.insert(format!("network.deny {}", quoted(host)));
+            }
         }
         lines.insert(format!("environment.inherit {}", list(self.environment.inherit.iter().map(String::as_str))));
         for (name, value) in &self.environment.set {

@@ -13,7 +13,7 @@ use super::{
     error::{Mark, PolicyError, Problem, Source, nearest, value},
     file::{self, AuditShape, CommandShape, LONGEST_LIST, LimitsShape, PolicyFile, SCHEMA, Strings},
     groups::{self},
-    host::is_host_rule,
+    host::normal_rule,
     model::{Ask, CommandRule, Decision, Detail, GitAccess, Layer, NetworkMode, OnFailure, OnMissing, Origin, PathRule, Place},
     partial::{HostRule, PartialLimits, PartialPolicy, PartialRecording},
     place::{self, Fault},
@@ -86,7 +86,8 @@ pub(super) fn compile(source: &Source) -> Result<Compiled, PolicyError> {
             })
             .transpose()?,
         mode: file.network.mode.as_ref().map(|word| reader.mode(word)).transpose()?,
-        hosts: file.network.allow.as_ref().map(|list| reader.hosts(list)).transpose()?,
+        hosts: file.network.allow.as_ref().map(|list| reader.hosts("allow", list)).transpose()?,
+        denied_hosts: file.network.deny.as_ref().map(|list| reader.hosts("deny", list)).transpose()?.unwrap_or_default(),
         inherit: file.environment.inherit.as_ref().map(|list| reader.variables(list)).transpose()?,
         set: file.environment.set.as_ref().map(|set| reader.settings(set)).transpose()?.unwrap_or_default(),
         limits: reader.limits(&file.limits)?,
@@ -216,19 +217,19 @@ impl Reader<'_> {
         Ok((self.choice("mode", word, &choices)?, self.origin(&word.span(), None)))
     }
 
-    fn hosts(&self, strings: &Strings) -> Result<Vec<HostRule>, PolicyError> {
-        let entries = self.entries("allow", strings)?;
+    fn hosts(&self, list: &'static str, strings: &Strings) -> Result<Vec<HostRule>, PolicyError> {
+        let entries = self.entries(list, strings)?;
         entries
             .iter()
             .map(|entry| {
                 let text = entry.get_ref();
-                if is_host_rule(text) {
-                    return Ok((text.to_ascii_lowercase(), self.origin(&entry.span(), None)));
+                if let Ok(rule) = normal_rule(text) {
+                    return Ok((rule, self.origin(&entry.span(), None)));
                 }
                 let hint = match text.as_str() {
                     "*" => "an allow list lists; for every host write mode = \"open\"",
                     _ if text.contains("//") => "the host alone, without https:// and without a path",
-                    _ => "as packages.example.org, *.example.org or packages.example.org:443",
+                    _ => "as packages.example.org, *.example.org, packages.example.org:8443, or \"GET,HEAD example.org:80\" for plain HTTP",
                 };
                 self.fail(&entry.span(), Problem::Malformed { what: "host rule", value: value(text) }, hint.to_owned())
             })

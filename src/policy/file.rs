@@ -68,6 +68,7 @@ pub(super) struct GitShape {
 pub(super) struct NetworkShape {
     pub(super) mode: Option<Spanned<String>>,
     pub(super) allow: Option<Strings>,
+    pub(super) deny: Option<Strings>,
 }
 
 /// `[environment]`.

@@ -46,6 +46,7 @@ pub fn merge(layers: Layers) -> Policy {
     if let Some(user) = layers.user {
         policy.filesystem.deny.extend(user.deny);
         policy.filesystem.protect.extend(user.protect);
+        policy.network.deny.extend(user.denied_hosts);
         policy.commands.extend(user.commands.into_iter().filter(|rule| rule.decision != Decision::Allow));
         policy.sources.extend(user.files.into_iter().map(|file| (file, "user".to_owned())));
     }
@@ -108,6 +109,7 @@ fn narrow_network(policy: &mut Policy, bound: &PartialPolicy) {
         policy.network.mode = mode;
         policy.network.mode_origin = origin;
     }
+    policy.network.deny.extend(bound.denied_hosts.iter().cloned());
     // A bound that opens the network says nothing of hosts, even where a preset below it lists some.
     if bound.stated_mode().is_some_and(|(mode, _)| mode != NetworkMode::Open) {
         policy.network.allow.extend(bound.hosts.clone());

@@ -70,6 +70,8 @@ pub struct PartialPolicy {
     pub mode: Option<(NetworkMode, Origin)>,
     /// `network.allow`; `Some` and empty allows nothing.
     pub hosts: Option<Vec<HostRule>>,
+    /// `network.deny`, added up along `extends`.
+    pub denied_hosts: Vec<HostRule>,
     /// `environment.inherit`.
     pub inherit: Option<BTreeSet<String>>,
     /// `environment.set`, merged per key along `extends`.
@@ -115,6 +117,7 @@ impl PartialPolicy {
             git: self.git.or(parent.git),
             mode: self.mode.or(parent.mode),
             hosts: self.hosts.or(parent.hosts),
+            denied_hosts: parent.denied_hosts.into_iter().chain(self.denied_hosts).collect(),
             inherit: self.inherit.or(parent.inherit),
             set,
             limits: PartialLimits {
@@ -168,7 +171,7 @@ impl PartialPolicy {
                 protect: self.protect,
             },
             git: self.git.unwrap_or_default(),
-            network: Network { mode, mode_origin, allow },
+            network: Network { mode, mode_origin, allow, deny: self.denied_hosts },
             environment: Environment { inherit: self.inherit.unwrap_or_default(), set: self.set },
             limits: Limits {
                 wall: self.limits.wall.unwrap_or(DEFAULT_LIMITS.wall),

@@ -1,13 +1,17 @@
 //! The agent's side of the launcher: the only way by which portcullis starts anything.
 
 use std::{
+    collections::HashMap,
     io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::process::CommandExt,
     },
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use nix::{
@@ -20,6 +24,10 @@ use super::{
     message::{FromSandbox, Launch, MessageError, ToLauncher, ToSandbox, receive, send},
     plan::Plan,
     stage,
+};
+use crate::{
+    egress::{Connections, Egress},
+    policy::host::HostLists,
 };
 
 /// Why nothing could be launched.
@@ -55,24 +63,20 @@ pub struct Launcher {
     control: Option<OwnedFd>,
     process: Child,
     plans: AtomicU32,
+    /// The hosts of each plan that lists some.
+    hosts: Mutex<HashMap<u32, HostLists>>,
+    /// Started with the first plan that lists hosts.
+    egress: Mutex<Option<Egress>>,
 }
 
 impl Launcher {
     /// Starts the launcher. To be called before this process has a second thread, so that nothing else's descriptors or locks are copied.
-    #[allow(clippy::disallowed_methods)]
     pub fn start() -> Result<Self, LaunchError> {
         if !cfg!(target_os = "linux") {
             return Err(LaunchError::Unsupported);
         }
-        let (ours, theirs) = pair().map_err(|errno| LaunchError::Start(errno.into()))?;
-        // The number must survive the exec, in this child only: it is made inheritable on a copy that is closed right after.
-        let inherited = fcntl(&theirs, FcntlArg::F_DUPFD(stage::CONTROL + 7)).map_err(|errno| LaunchError::Start(errno.into()))?;
-        let inherited = super::sys::own(inherited).map_err(LaunchError::Start)?;
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("portcullis").arg(stage::STAGE).arg(inherited.as_raw_fd().to_string()).env_clear().current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().map_err(LaunchError::Start)?;
-        Ok(Self { control: Some(ours), process, plans: AtomicU32::new(0) })
+        let (control, process) = start_stage(stage::STAGE)?;
+        Ok(Self { control: Some(control), process, plans: AtomicU32::new(0), hosts: Mutex::default(), egress: Mutex::new(None) })
     }
 
     /// The process id of the launcher.
@@ -83,6 +87,13 @@ impl Launcher {
     /// Hands a plan to the launcher and returns the number by which launches name it.
     pub fn register(&self, plan: Plan) -> Result<u32, LaunchError> {
         let id = self.plans.fetch_add(1, Ordering::Relaxed);
+        if let Some(hosts) = &plan.hosts {
+            let mut egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
+            if egress.is_none() {
+                *egress = Some(Egress::start()?);
+            }
+            self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(id, hosts.clone());
+        }
         self.tell(&ToLauncher::Register { id, plan: Box::new(plan) }, &[])?;
         Ok(id)
     }
@@ -93,6 +104,19 @@ impl Launcher {
         let [stdin, stdout, stderr] = streams;
         self.tell(&ToLauncher::Launch(launch), &[stdin, stdout, stderr, theirs.as_fd()])?;
         Ok(Call { socket: ours })
+    }
+
+    /// Has the proxy serve a call of a plan that lists hosts, on the listening socket of [`FromSandbox::Proxy`].
+    ///
+    /// # Errors
+    /// If the proxy is gone, or the plan lists none.
+    pub fn serve(&self, plan: u32, listener: BorrowedFd<'_>) -> Result<Connections, LaunchError> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(&plan).cloned();
+        let egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
+        match (hosts, egress.as_ref()) {
+            (Some(hosts), Some(egress)) => egress.serve(listener, &hosts),
+            _ => Err(MessageError::Closed.into()),
+        }
     }
 
     fn tell(&self, message: &ToLauncher, descriptors: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
@@ -146,7 +170,21 @@ impl AsRawFd for Call {
     }
 }
 
-fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+/// Starts another stage of this program, with nothing of this process but one end of a pair.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn start_stage(stage: &str) -> Result<(OwnedFd, Child), LaunchError> {
+    let (ours, theirs) = pair().map_err(|errno| LaunchError::Start(errno.into()))?;
+    // The number must survive the exec, in this child only: it is made inheritable on a copy that is closed right after.
+    let inherited = fcntl(&theirs, FcntlArg::F_DUPFD(stage::CONTROL + 7)).map_err(|errno| LaunchError::Start(errno.into()))?;
+    let inherited = super::sys::own(inherited).map_err(LaunchError::Start)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("portcullis").arg(stage).arg(inherited.as_raw_fd().to_string()).env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let process = command.spawn().map_err(LaunchError::Start)?;
+    Ok((ours, process))
+}
+
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     // A message that is longer than the buffer would be refused by the kernel; asking for more than the system's maximum is harmless.
     for socket in [&one, &other] {

@@ -103,6 +103,8 @@ pub enum FromSandbox {
     Terminal,
     /// Every layer is in force and the program is about to start. Says what was really applied.
     Started(Applied),
+    /// The call lists hosts: the socket on which it finds the proxy comes with the message.
+    Proxy,
     /// From the program's process to the sandbox's init alone: the listener of its system call filter comes with the message.
     Listener,
     /// The sandbox could not be made, or the program not started. Nothing ran.

@@ -11,7 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{self, GRANTED, GitAccess, Layer, NetworkMode, PathRule, Place, Policy};
+use crate::{
+    egress,
+    policy::{self, GRANTED, GitAccess, Layer, NetworkMode, PathRule, Place, Policy, host::HostLists},
+};
 
 /// The facts of a session that a plan depends on besides the policy. They are taken once, at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,8 @@ pub struct Plan {
     pub linked: Option<Linked>,
     /// What can be reached.
     pub network: NetworkMode,
+    /// The hosts that can be reached, where the mode lists them.
+    pub hosts: Option<HostLists>,
     /// Ceilings.
     pub limits: PlanLimits,
     /// The layers that are applied. All three, outside of the tests that look at one layer alone.
@@ -121,14 +126,6 @@ pub struct PlanLimits {
 /// Why no plan can be made. All of these stop a run before anything starts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The mode is in the design and not in this version.
-    #[error("{origin}: network mode `{mode}` is not built yet; use `none`, `loopback` or `open`")]
-    NetworkMode {
-        /// The mode as a policy writes it.
-        mode: &'static str,
-        /// Where it was written.
-        origin: String,
-    },
     /// The workspace holds more than a project.
     #[error("{path} cannot be a workspace: {reason}", path = path.display())]
     Workspace {
@@ -169,11 +166,6 @@ impl Plan {
             if session.workspace == Path::new(system) {
                 return refuse("it belongs to the system; name a project folder with --workspace");
             }
-        }
-        let mode = policy.network.mode;
-        if mode == NetworkMode::Allowlist {
-            let origin = policy.network.mode_origin.as_ref().map_or_else(|| policy.name.clone(), ToString::to_string);
-            return Err(PlanError::NetworkMode { mode: "allowlist", origin });
         }
         let resolver = Resolver { session };
         let write = resolver.roots(&policy.filesystem.write, Access::Write);
@@ -232,7 +224,8 @@ impl Plan {
             git: policy.git,
             granted,
             linked: session.linked.clone(),
-            network: mode,
+            network: policy.network.mode,
+            hosts: HostLists::of(&policy.network),
             limits: PlanLimits {
                 wall_ms: u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX),
                 memory: limits.memory,
@@ -296,6 +289,9 @@ impl Plan {
         if !policy.environment.set.contains_key("TMPDIR") {
             environment.insert("TMPDIR".to_owned(), INSIDE_TMP.to_owned());
         }
+        if self.hosts.is_some() {
+            environment.extend(to_the_proxy().map(|(name, value)| (name.to_owned(), value)));
+        }
         environment.into_iter().collect()
     }
 
@@ -313,6 +309,24 @@ impl Plan {
         }
         if kept.is_empty() { DEFAULT_PATH.to_owned() } else { kept.join(":") }
     }
+}
+
+/// The variables by which programs find the proxy. Those of `curl` and its like in both spellings, npm's own, Java's, and Node's switch; what ignores
+/// them reaches nothing.
+fn to_the_proxy() -> impl Iterator<Item = (&'static str, String)> {
+    let port = egress::PORT;
+    let http = format!("http://127.0.0.1:{port}");
+    let java = ["http", "https"].map(|scheme| format!("-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={port}")).join(" ");
+    let all = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "npm_config_proxy", "npm_config_https_proxy"];
+    let rest = [
+        ("ALL_PROXY", format!("socks5h://127.0.0.1:{port}")),
+        ("all_proxy", format!("socks5h://127.0.0.1:{port}")),
+        ("NO_PROXY", "localhost,127.0.0.1,::1".to_owned()),
+        ("no_proxy", "localhost,127.0.0.1,::1".to_owned()),
+        ("JAVA_TOOL_OPTIONS", format!("{java} -Dhttp.nonProxyHosts=localhost|127.0.0.1")),
+        ("NODE_USE_ENV_PROXY", "1".to_owned()),
+    ];
+    all.into_iter().map(move |name| (name, http.clone())).chain(rest)
 }
 
 /// The newest Landlock ABI whose rights this version knows how to grant (landlock(7)). A newer one is a change with its own tests, never a

@@ -46,17 +46,22 @@ pub const CONTROL: i32 = 3;
 /// Runs the launcher to its end on the control socket that the argument names. Returns its exit code: 0 when the agent hung up, 1 when
 /// it could not go on.
 pub fn run(control: &str) -> i32 {
-    let Some(control) = control.parse::<i32>().ok().filter(|number| *number >= CONTROL) else { return 1 };
-    // Without a session of its own, a Ctrl-C meant for the agent would end the launcher before it has cleaned up.
+    let Some(control) = take_control(control) else { return 1 };
+    let Ok(mut stage) = Stage::new() else { return 1 };
+    stage.serve(&control)
+}
+
+/// The control socket that an argument names, in a process that has nothing else of the agent's: a session of its own, because a Ctrl-C meant for the
+/// agent would end this process before it has cleaned up, and no other descriptor.
+pub(crate) fn take_control(argument: &str) -> Option<OwnedFd> {
+    let control = argument.parse::<i32>().ok().filter(|number| *number >= CONTROL)?;
     let _ = setsid();
     let _ = sys::close_range(control.unsigned_abs() + 1, u32::MAX);
     if control > CONTROL {
         let _ = sys::close_range(CONTROL.unsigned_abs(), control.unsigned_abs() - 1);
     }
     let _ = nix::sys::prctl::set_dumpable(false);
-    let Ok(control) = sys::own(control) else { return 1 };
-    let Ok(mut stage) = Stage::new() else { return 1 };
-    stage.serve(&control)
+    sys::own(control).ok()
 }
 
 /// How long a sandbox may take to end its call and to sweep before it is killed.

@@ -13,6 +13,8 @@ use std::{
 use super::access::absolute;
 use crate::{
     audit::Denial,
+    egress::{Connection, Ending},
+    policy::host::HostReason,
     policy::{self, Anchors, GitAccess, Judge, NetworkMode, Place, Policy, Reason, Wider},
     sandbox::{RefusedCall, Session, Undone, UndoneKind, plan::INSIDE_TMP},
     worker::{self, ErrorKind},
@@ -154,6 +156,41 @@ impl Explainer {
             grant: Some(format!("{wider} under [network] in a policy of your own")),
             wider: None,
         }
+    }
+
+    /// What the proxy refused; `None` where it did not.
+    pub fn of_connection(&self, connection: &Connection) -> Option<Denial> {
+        let Connection { target, ending, rule, method, .. } = connection;
+        let (what, grant) = match ending {
+            Ending::Served | Ending::Unreachable(_) | Ending::Refused(HostReason::Allowed) => return None,
+            Ending::Refused(HostReason::Denied) => (
+                target.clone(),
+                rule.as_ref().map(|(rule, origin)| format!("a policy of your own that extends none with \"{rule}\" under deny ({origin})")),
+            ),
+            Ending::Refused(HostReason::NotPublic) => (format!("{target} (its name leads to an address that is not public)"), None),
+            Ending::Refused(_) => {
+                let bound = rule.as_ref().map(|(_, origin)| &origin.file).filter(|file| self.bounds.contains(file));
+                let file =
+                    bound.map_or_else(|| "a policy of your own".to_owned(), |file| format!("{file}, which bounds every policy here"));
+                (target.clone(), Some(format!("add \"{target}\" to allow under [network] in {file}")))
+            }
+            Ending::NoHost(why) => (format!("{target} ({why})"), None),
+            Ending::OtherName(other) => (format!("{target} (another host was named in it: {other})"), None),
+        };
+        let wider = matches!(ending, Ending::Refused(HostReason::NotCovered | HostReason::Port)).then(|| Wider::Host(target.clone()));
+        let method = method.as_ref().filter(|_| *ending == Ending::Refused(HostReason::Method));
+        Some(Denial {
+            resource: method.map_or(what.clone(), |method| format!("{what} ({method})")),
+            access: "connect".to_owned(),
+            layer: "the proxy".to_owned(),
+            rule: match rule {
+                Some((_, origin)) => origin.to_string(),
+                None => format!("allow under [network], which is empty ({})", self.network_rule),
+            },
+            certainty: "observed".to_owned(),
+            grant,
+            wider,
+        })
     }
 
     /// What a call had made and what was taken out of effect at its end.

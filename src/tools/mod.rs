@@ -17,6 +17,7 @@ mod live;
 mod look;
 mod outcome;
 mod outputs;
+mod proxied;
 pub mod redact;
 pub mod registry;
 pub mod replay;

@@ -14,10 +14,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::capture::Capture;
-use crate::sandbox::{
-    Applied, Call, Exit, FromSandbox, LaunchError, Launcher,
-    message::{Launch, MessageError},
+use super::{capture::Capture, proxied::Proxied};
+use crate::{
+    egress::Connection,
+    sandbox::{
+        Applied, Call, Exit, FromSandbox, LaunchError, Launcher,
+        message::{Launch, MessageError},
+    },
 };
 
 /// A call is ended when it has written this many times what is kept of its output.
@@ -36,6 +39,10 @@ pub struct Finished {
     pub output: Capture,
     /// Whether it was ended because it wrote too much.
     pub flooded: bool,
+    /// What it connected to, where its policy lists hosts.
+    pub connections: Vec<Connection>,
+    /// How many connections more there were.
+    pub connections_more: u64,
 }
 
 /// Sees output as it comes, in pieces as they were read.
@@ -80,6 +87,7 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
         }
         None => (std::fs::File::open("/dev/null").map_err(system)?.into(), None),
     };
+    let plan = launch.plan;
     let call = launcher.launch(launch, [input_end.as_fd(), output_end.as_fd(), output_end.as_fd()])?;
     drop((input_end, output_end));
     let mut output = pipe::Receiver::from_owned_fd(output.into()).map_err(system)?;
@@ -106,6 +114,7 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
     let mut capture = Capture::new(keep);
     let (mut applied, mut exit, mut refused) = (Applied::default(), None, None);
     let (mut open, mut flooded) = (true, false);
+    let mut proxied = Proxied::default();
     let mut buffer = vec![0u8; 16 * 1024];
     loop {
         tokio::select! {
@@ -132,11 +141,13 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
                     }
                 }
             },
+            told = proxied.next(), if proxied.open() => proxied.take(told),
             message = next(&call, &socket) => match message {
-                Ok(FromSandbox::Started(what)) => applied = what,
-                Ok(FromSandbox::Exited(how)) => exit = Some(how),
-                Ok(FromSandbox::Failed { step, reason, errno }) => refused = Some(LaunchError::Refused { step, reason, errno }),
-                Ok(FromSandbox::Terminal | FromSandbox::Listener) => return Err(MessageError::Closed.into()),
+                Ok((FromSandbox::Started(what), _)) => applied = what,
+                Ok((FromSandbox::Exited(how), _)) => exit = Some(how),
+                Ok((FromSandbox::Failed { step, reason, errno }, _)) => refused = Some(LaunchError::Refused { step, reason, errno }),
+                Ok((FromSandbox::Proxy, Some(listener))) => proxied = Proxied::begin(launcher.serve(plan, listener.as_fd())?)?,
+                Ok((FromSandbox::Terminal | FromSandbox::Listener | FromSandbox::Proxy, _)) => return Err(MessageError::Closed.into()),
                 Err(MessageError::Closed) => break,
                 Err(error) => return Err(error.into()),
             },
@@ -155,14 +166,15 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
             _ => open = false,
         }
     }
+    let (connections, connections_more) = proxied.finish().await;
     match (refused, exit) {
         (Some(refused), _) => Err(refused),
-        (None, Some(exit)) => Ok(Finished { exit, applied, output: capture, flooded }),
+        (None, Some(exit)) => Ok(Finished { exit, applied, output: capture, flooded, connections, connections_more }),
         (None, None) => Err(LaunchError::Died),
     }
 }
 
-async fn next(call: &Call, socket: &UnixDatagram) -> Result<FromSandbox, MessageError> {
+async fn next(call: &Call, socket: &UnixDatagram) -> Result<(FromSandbox, Option<OwnedFd>), MessageError> {
     loop {
         socket.readable().await.map_err(|_| MessageError::Closed)?;
         let received = socket.try_io(Interest::READABLE, || match call.next() {
@@ -170,7 +182,7 @@ async fn next(call: &Call, socket: &UnixDatagram) -> Result<FromSandbox, Message
             other => Ok(other),
         });
         match received {
-            Ok(message) => return message.map(|(message, _)| message),
+            Ok(message) => return message,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Err(MessageError::Closed),
         }

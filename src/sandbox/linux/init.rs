@@ -5,6 +5,7 @@ use std::{
     collections::HashSet,
     fs,
     io::Write,
+    net::{Ipv4Addr, TcpListener},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::PathBuf,
     time::{Duration, Instant},
@@ -35,9 +36,10 @@ use super::{
     sweep, view,
 };
 use crate::{
+    egress,
     policy::{Layer, NetworkMode},
     sandbox::{
-        message::{Applied, EndedBy, Exit, FromSandbox, Launch, RefusedCall, ToSandbox, Undone, receive, send},
+        message::{Applied, EndedBy, Exit, FromSandbox, Launch, Program, RefusedCall, ToSandbox, Undone, receive, send},
         plan::Plan,
         sys::{self, Fork},
     },
@@ -108,8 +110,11 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
         // this process runs in the sandbox yet.
         nix::sys::prctl::set_dumpable(true).map_err(|errno| Failure::errno("map the user into its namespace", errno))?;
         keep_identity(identity)?;
-        if plan.network == NetworkMode::Loopback {
+        if matches!(plan.network, NetworkMode::Loopback | NetworkMode::Allowlist) {
             sys::bring_up_loopback().map_err(|error| Failure::system("bring up the private loopback", &error))?;
+        }
+        if plan.network == NetworkMode::Allowlist && launch.program != Program::Worker {
+            hand_out_listener(socket)?;
         }
         sethostname(HOST_NAME).map_err(|errno| Failure::errno("name the sandbox", errno).with_remedy(super::probe::VIEW_REMEDY))?;
         let view = view::build(plan, HostSockets::of(launcher), &made)?;
@@ -190,6 +195,13 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
             Ok(())
         }
     }
+}
+
+/// Makes the socket on which the call finds the proxy. It belongs to the call's own network; whoever accepts from it need not be in that.
+fn hand_out_listener(socket: &OwnedFd) -> Result<(), Failure> {
+    let step = "make the way to the proxy";
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, egress::PORT)).map_err(|error| Failure::system(step, &error))?;
+    send(socket.as_fd(), &FromSandbox::Proxy, &[listener.as_fd()]).map_err(|error| Failure::new(step, error.to_string()))
 }
 
 /// Tells the launcher which repositories there are now. What does not fit is covered as the person's own in later calls.

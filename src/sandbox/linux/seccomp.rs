@@ -23,6 +23,8 @@ pub enum Audience {
     Program,
     /// The built-in file worker, which starts nothing and connects to nothing.
     Worker,
+    /// The proxy, which connects and starts nothing.
+    Proxy,
 }
 
 /// Both programs, ready to install.
@@ -247,6 +249,11 @@ fn refused(network: NetworkMode, audience: Audience) -> Built<Rules> {
         rules.insert(libc::SYS_creat, set_id(1)?);
         rules.insert(libc::SYS_open, creating(1, 2)?);
         rules.insert(libc::SYS_mknod, devices(1)?);
+    }
+    if audience == Audience::Proxy {
+        for call in [libc::SYS_execve, libc::SYS_execveat] {
+            rules.insert(call, Vec::new());
+        }
     }
     if audience == Audience::Worker {
         for call in [libc::SYS_execve, libc::SYS_execveat, libc::SYS_clone, libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect] {
