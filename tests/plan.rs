@@ -118,12 +118,22 @@ fn a_plan_is_a_function_of_policy_and_session_alone() {
 }
 
 #[test]
-fn a_mode_that_is_not_built_is_refused_with_its_line() {
-    let text = "schema = 1\nname = \"c\"\nextends = \"networked\"\n[network]\nmode = \"allowlist\"\n";
-    let error = Plan::new(&layered(text, "schema = 1\nname = \"p\"\n"), &session()).unwrap_err();
-    let text = error.to_string();
-    assert!(matches!(error, PlanError::NetworkMode { .. }), "{text}");
-    assert!(text.contains("chosen.toml:5") && text.contains("not built yet"), "{text}");
+fn an_allow_list_takes_its_hosts_along_and_tells_programs_of_the_proxy() {
+    let text = "schema = 1\nname = \"c\"\nextends = \"networked\"\n[network]\nmode = \"allowlist\"\nallow = [\"Example.ORG\", \"*.b.org:8443\"]\ndeny = [\"x.b.org\"]\n";
+    let policy = layered(text, "schema = 1\nname = \"p\"\n");
+    let plan = Plan::new(&policy, &session()).unwrap();
+    let hosts = plan.hosts.as_ref().unwrap();
+    let rules: Vec<&str> = hosts.allow.iter().flatten().map(|(rule, _)| rule.as_str()).collect();
+    assert_eq!((rules, hosts.deny.len()), (vec!["example.org", "*.b.org:8443"], 1));
+    let environment = plan.environment(&policy, &session());
+    let value = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "npm_config_proxy"] {
+        assert_eq!(value(name), Some("http://127.0.0.1:3128"), "{name}");
+    }
+    assert_eq!(value("ALL_PROXY"), Some("socks5h://127.0.0.1:3128"));
+    let other = layered("schema = 1\nname = \"c\"\nextends = \"networked\"\n", "schema = 1\nname = \"p\"\n");
+    let plan = Plan::new(&other, &session()).unwrap();
+    assert!(plan.hosts.is_none() && !plan.environment(&other, &session()).iter().any(|(name, _)| name.to_lowercase().contains("proxy")));
 }
 
 #[test]

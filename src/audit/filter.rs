@@ -9,6 +9,7 @@ use super::{
     reading::Entry,
     record::{CallStatus, Event},
 };
+use crate::egress::Ending;
 
 /// Calls that are remembered, so that memory stays flat however long a log is.
 const CALLS: usize = 65_536;
@@ -24,7 +25,7 @@ pub struct Filter {
     pub denied: bool,
     /// Calls that name this path, or were refused it.
     pub path: Option<String>,
-    /// Calls that name this host, or were refused it.
+    /// Calls that name this host, connected to it, or were refused it.
     pub host: Option<String>,
     /// Not before.
     pub since: Option<SystemTime>,
@@ -108,6 +109,7 @@ pub fn is_denied(entry: &Entry) -> bool {
         Some(Event::CallIntent { decision, .. }) => decision == "refuse",
         Some(Event::CallOutcome { status, denials, .. }) => *status == CallStatus::Refused || !denials.is_empty(),
         Some(Event::Answer { answer, .. }) => answer == "refuse" || answer == "stop",
+        Some(Event::Connection { ending, .. }) => !matches!(ending, Ending::Served | Ending::Unreachable(_)),
         _ => false,
     }
 }
@@ -117,6 +119,7 @@ fn mentions(entry: &Entry, wanted: &str) -> bool {
     match &entry.event {
         Some(Event::CallIntent { arguments, .. }) => arguments.contains(wanted),
         Some(Event::CallOutcome { denials, .. }) => denials.iter().any(|denial| denial.resource.contains(wanted)),
+        Some(Event::Connection { target, .. }) => target.contains(wanted),
         _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! Records without what calls and people said: who decided what about which tool, when, and how it ended (`[audit] detail = "metadata"`).
 
 use super::record::Event;
-use crate::policy::Permission;
+use crate::{egress::Ending, policy::Permission};
 
 /// What stands in place of a text.
 fn length(text: &str) -> String {
@@ -46,6 +46,24 @@ pub fn only(event: Event) -> Event {
             }
             Event::CallOutcome { call, status, exit_code, duration_ms, output_bytes, peak_bytes, applied, denials, refused_calls, image }
         }
+        Event::Connection { call, target, protocol, ending, sent, received, duration_ms, .. } => Event::Connection {
+            call,
+            target: bare(target),
+            protocol,
+            method: None,
+            address: None,
+            // The kinds of an ending say who decided; what clients said is left out.
+            ending: match ending {
+                Ending::NoHost(_) => Ending::NoHost(String::new()),
+                Ending::OtherName(_) => Ending::OtherName(String::new()),
+                Ending::Unreachable(_) => Ending::Unreachable(String::new()),
+                other => other,
+            },
+            rule: None,
+            sent,
+            received,
+            duration_ms,
+        },
         other => other,
     }
 }

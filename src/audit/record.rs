@@ -3,9 +3,12 @@
 //! A record is a JSON object on one line. `v` is the version of the schema; a reader ignores fields that it does not know. The last field of
 //! each line is its `mac` ([`super::chain`]).
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    egress::{Connection, Ending, Protocol},
     policy::{Ask, Permission, Scope, Wider},
     sandbox::{Applied, RefusedCall, Undone},
 };
@@ -234,6 +237,39 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         image: Option<SentImage>,
     },
+    /// A call connected to a host through the proxy, or was refused it. Stands before the call's outcome.
+    Connection {
+        /// The call.
+        call: String,
+        /// Host and port, as they were judged; else as the client wrote them, shortened.
+        target: String,
+        /// How the client asked.
+        protocol: Protocol,
+        /// The method of a plain request.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        method: Option<String>,
+        /// The address that was connected to.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        address: Option<IpAddr>,
+        /// What became of it.
+        ending: Ending,
+        /// The rule that decided, as it is written, with file and line.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        rule: Option<String>,
+        /// Bytes to the host.
+        sent: u64,
+        /// Bytes from the host.
+        received: u64,
+        /// Milliseconds from its beginning to its end.
+        duration_ms: u64,
+    },
+    /// There were more connections of a call than are recorded one by one.
+    ConnectionsMore {
+        /// The call.
+        call: String,
+        /// How many.
+        more: u64,
+    },
     /// A turn ended.
     TurnEnd {
         /// `answered`, `interrupted` or `failed`.
@@ -249,6 +285,15 @@ pub enum Event {
     },
     /// The session ended in order.
     SessionEnd,
+}
+
+impl Event {
+    /// A connection of a call's.
+    pub fn connection(call: &str, connection: Connection) -> Self {
+        let Connection { target, protocol, method, address, ending, rule, sent, received, duration_ms } = connection;
+        let rule = rule.map(|(rule, origin)| format!("{rule}, {origin}"));
+        Self::Connection { call: call.to_owned(), target, protocol, method, address, ending, rule, sent, received, duration_ms }
+    }
 }
 
 /// Why a checkpoint was written.

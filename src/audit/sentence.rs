@@ -6,6 +6,7 @@ use super::{
     reading::Entry,
     record::{CallStatus, Event},
 };
+use crate::egress::Ending;
 
 /// The most bytes of one text that are shown; how long it is in all is said.
 pub const TEXT_CAP: usize = 4096;
@@ -183,6 +184,25 @@ pub fn sentence(entry: &Entry) -> Sentence {
             said.more.extend(denials.iter().map(|denial| (Bad, clipped(&denial.sentence()))));
             said
         }
+        Event::Connection { target, ending, rule, method, address, sent, received, duration_ms, .. } => {
+            let method = method.as_ref().map(|method| format!("{} ", clipped(method))).unwrap_or_default();
+            let (mood, word) = match ending {
+                Ending::Served => (Plain, "connected"),
+                Ending::Unreachable(_) => (Caution, "not reached"),
+                _ => (Bad, "not let out"),
+            };
+            let address = address.map(|address| format!(" at {address}")).unwrap_or_default();
+            let passed = format!("{sent} bytes out, {received} in, {}", milliseconds(*duration_ms));
+            let why = match ending {
+                Ending::Served => None,
+                Ending::Refused(reason) => serde_json::to_value(reason).ok().and_then(|reason| reason.as_str().map(str::to_owned)),
+                Ending::NoHost(why) | Ending::Unreachable(why) => Some(clipped(why)),
+                Ending::OtherName(other) => Some(format!("another host was named in it: {}", clipped(other))),
+            };
+            let said = Sentence::new(mood, word, format!("{method}{}{address}: {passed}", clipped(target)));
+            said.with(mood, why).with(Faint, rule.as_ref().map(|rule| clipped(rule)))
+        }
+        Event::ConnectionsMore { more, .. } => Sentence::new(Caution, "connections", format!("and {more} more of this call")),
         Event::TurnEnd { outcome, requests, input_tokens, cached_tokens, output_tokens } => {
             let tokens = format!("{input_tokens} tokens in ({cached_tokens} from the cache), {output_tokens} out");
             Sentence::new(Faint, "turn ended", format!("{outcome}, {requests} requests, {tokens}"))

@@ -98,6 +98,9 @@ fn reach(policy: &Policy) -> Table {
                 table.row([list.into(), "none".into()]);
             }
         }
+        for (host, origin) in &policy.network.deny {
+            table.row(["never".into(), host.as_str().into(), Cell::new(Tone::Faint, &origin.to_string())]);
+        }
     }
     table
 }

@@ -15,6 +15,21 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{Network, NetworkMode, Origin};
 
+/// The variables by which programs find the proxy of an allow list: those of curl and its like in both spellings, npm's own, Java's, and Node's switch.
+pub const PROXY_VARIABLES: [&str; 12] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "JAVA_TOOL_OPTIONS",
+    "NODE_USE_ENV_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "npm_config_https_proxy",
+    "npm_config_proxy",
+];
 /// Ports that a rule without one means.
 const WEB_PORTS: [u16; 2] = [80, 443];
 /// The longest text that is taken for a host: a name has at most 253 bytes (RFC 1035 section 3.1).
@@ -213,6 +228,16 @@ impl fmt::Display for HostRule {
 /// Where the text is none.
 pub fn normal_rule(text: &str) -> Result<String, NoHost> {
     HostRule::parse(text).map(|rule| rule.to_string())
+}
+
+/// A target that a rule covers; of one that covers plain HTTP alone none, as a tunnel is judged without a method.
+pub fn example(rule: &str) -> Option<Target> {
+    let HostRule { methods, host, below, port } = HostRule::parse(rule).ok()?;
+    let host = match host {
+        Host::Name(name) if below => Host::Name(format!("any.{name}")),
+        host => host,
+    };
+    methods.is_empty().then(|| Target { host, port: port.unwrap_or(443) })
 }
 
 /// The rules of a policy about hosts, as they cross the boundary to the proxy.

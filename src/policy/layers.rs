@@ -103,11 +103,14 @@ pub fn narrow(policy: &mut Policy, bound: &PartialPolicy, role: Role) {
 }
 
 fn narrow_network(policy: &mut Policy, bound: &PartialPolicy) {
-    if let Some((mode, origin)) = bound.stated_mode()
-        && mode < policy.network.mode
-    {
-        policy.network.mode = mode;
-        policy.network.mode_origin = origin;
+    if let Some((mode, origin)) = bound.stated_mode() {
+        if policy.network.bound.as_ref().is_none_or(|(known, _)| mode < *known) {
+            policy.network.bound = Some((mode, origin.clone()));
+        }
+        if mode < policy.network.mode {
+            policy.network.mode = mode;
+            policy.network.mode_origin = origin;
+        }
     }
     policy.network.deny.extend(bound.denied_hosts.iter().cloned());
     // A bound that opens the network says nothing of hosts, even where a preset below it lists some.

@@ -121,6 +121,8 @@ pub struct Network {
     pub mode_origin: Option<Origin>,
     /// Host rules such as `*.example.com:443`, one list per layer; used with [`NetworkMode::Allowlist`] only. Empty allows nothing.
     pub allow: Vec<Vec<(String, Origin)>>,
+    /// The widest mode that those who bound the policy leave, and which file says so; not part of the fingerprint, as it decides on grants alone.
+    pub bound: Option<(NetworkMode, Option<Origin>)>,
     /// Host rules that refuse, whatever is allowed; used with [`NetworkMode::Allowlist`] only. The union of all layers.
     pub deny: Vec<(String, Origin)>,
 }

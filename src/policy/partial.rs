@@ -157,6 +157,8 @@ impl PartialPolicy {
     pub fn complete(self) -> Policy {
         let (mode, mode_origin) = self.stated_mode().unwrap_or_default();
         let allow = match self.hosts {
+            // A narrower mode makes them mean nothing, and no bound brings a wider one.
+            Some(_) if mode < NetworkMode::Allowlist => Vec::new(),
             Some(hosts) => vec![hosts],
             None if mode == NetworkMode::Allowlist => vec![Vec::new()],
             None => Vec::new(),
@@ -171,7 +173,7 @@ impl PartialPolicy {
                 protect: self.protect,
             },
             git: self.git.unwrap_or_default(),
-            network: Network { mode, mode_origin, allow, deny: self.denied_hosts },
+            network: Network { mode, mode_origin, allow, bound: None, deny: self.denied_hosts },
             environment: Environment { inherit: self.inherit.unwrap_or_default(), set: self.set },
             limits: Limits {
                 wall: self.limits.wall.unwrap_or(DEFAULT_LIMITS.wall),

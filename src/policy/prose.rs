@@ -11,8 +11,10 @@ use std::{
 use super::{
     command::{DEEPEST, LONGEST, MOST_COMMANDS},
     error::visible,
-    groups, judge,
-    model::{Ask, Decision, GitAccess, NetworkMode, OnMissing, PathRule, Place, Policy},
+    groups,
+    host::PROXY_VARIABLES,
+    judge,
+    model::{Ask, Decision, GitAccess, NetworkMode, OnMissing, Origin, PathRule, Place, Policy},
     units::{show_duration, show_size},
 };
 
@@ -297,19 +299,26 @@ fn network(policy: &Policy) -> (ClaimKind, String) {
 }
 
 fn allow_list(policy: &Policy) -> String {
-    let lists = policy.network.allow.iter().map(|hosts| {
+    let names = |hosts: &[(String, Origin)]| {
         let hosts: BTreeSet<&str> = hosts.iter().map(|(host, _)| host.as_str()).collect();
         if hosts.is_empty() { "none".to_owned() } else { shortened(hosts.into_iter().map(quoted).collect()).join(", ") }
-    });
-    let lists: BTreeSet<String> = lists.collect();
-    match lists.len() {
+    };
+    let lists: BTreeSet<String> = policy.network.allow.iter().map(|hosts| names(hosts)).collect();
+    let way = "through the proxy that HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name";
+    let hosts = match lists.len() {
         0 => "No host can be reached: the allow list is empty.".to_owned(),
-        1 => format!("Only these hosts can be reached, through a proxy: {}.", lists.into_iter().collect::<String>()),
+        1 => format!("Only these hosts can be reached, {way}: {}.", lists.into_iter().collect::<String>()),
         _ => format!(
-            "Only hosts that each of these lists names can be reached, through a proxy: {}.",
+            "Only hosts that each of these lists names can be reached, {way}: {}.",
             lists.into_iter().collect::<Vec<_>>().join("; ")
         ),
-    }
+    };
+    let never = if policy.network.deny.is_empty() { String::new() } else { format!(" Never: {}.", names(&policy.network.deny)) };
+    format!(
+        "{hosts}{never} A host without a port means its ports 80 and 443, and *.NAME what is below NAME. Nothing else gets out: no name is resolved inside, \
+         and names that lead to private addresses are refused. Each call has a loopback of its own; of the host's unix sockets, those in a readable folder \
+         outside the workspace can be reached."
+    )
 }
 
 fn environment(policy: &Policy) -> String {
@@ -317,7 +326,11 @@ fn environment(policy: &Policy) -> String {
     let inherited = names(policy.environment.inherit.iter().map(String::as_str).collect());
     let set = policy.environment.set.keys().map(String::as_str).collect::<Vec<_>>();
     let fixed = if set.is_empty() { String::new() } else { format!(" Set to fixed values: {}.", set.join(", ")) };
-    format!("Of the person's environment variables, calls see only: {inherited}.{fixed}")
+    let proxy = match policy.network.mode {
+        NetworkMode::Allowlist => format!(" For the proxy: {}.", PROXY_VARIABLES.join(", ")),
+        _ => String::new(),
+    };
+    format!("Of the person's environment variables, calls see only: {inherited}.{fixed}{proxy}")
 }
 
 fn limits(policy: &Policy, say: &mut impl FnMut(ClaimKind, String)) {

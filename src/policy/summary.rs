@@ -1,5 +1,7 @@
 //! What a policy permits in a few short lines, for a person who decides in a hurry. The whole of it is [`super::prose`].
 
+use std::collections::BTreeSet;
+
 use super::model::{NetworkMode, PathRule, Place, Policy};
 
 /// Entries of one list that are named; the rest is counted.
@@ -17,8 +19,10 @@ pub fn summary(policy: &Policy, writes: bool, programs: bool) -> Vec<String> {
         lines.push(format!("never  {denied}"));
     }
     if programs {
-        let hosts =
-            || if policy.network.allow.is_empty() { "no host".to_owned() } else { format!("{} listed hosts", policy.network.allow.len()) };
+        let hosts = || {
+            let listed: BTreeSet<&str> = policy.network.allow.iter().flatten().map(|(host, _)| host.as_str()).collect();
+            if listed.is_empty() { "no host".to_owned() } else { shown(listed.into_iter().map(str::to_owned).collect()) }
+        };
         let reach = match policy.network.mode {
             NetworkMode::None => "nothing".to_owned(),
             NetworkMode::Loopback => "a loopback of its own".to_owned(),
@@ -54,6 +58,11 @@ fn names(rules: &[PathRule]) -> String {
     if names.is_empty() {
         return "nothing".to_owned();
     }
+    shown(names)
+}
+
+/// The first of them, and how many there are besides.
+fn shown(mut names: Vec<String>) -> String {
     let more = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);
     let list = names.join(", ");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Origin, PathRule, Place, Policy};
+use super::model::{NetworkMode, Origin, PathRule, Place, Policy};
 
 /// The file that refusals, lists and plans name as the origin of what a person has granted.
 pub const GRANTED: &str = "granted";
@@ -47,6 +47,29 @@ impl Wider {
 }
 
 impl Policy {
+    /// This policy with one host more, in the list of whoever chose it. Where it had no way out, that host is the only one. What a bound leaves out stays out:
+    /// its lists have to agree, and where it states a narrower mode nothing changes.
+    #[must_use]
+    pub fn with_host(&self, host: &str, origin: Origin) -> Self {
+        let mut policy = self.clone();
+        if policy.network.bound.as_ref().is_some_and(|(mode, _)| *mode < NetworkMode::Allowlist) {
+            return policy;
+        }
+        if matches!(policy.network.mode, NetworkMode::None | NetworkMode::Loopback) {
+            policy.network.mode = NetworkMode::Allowlist;
+            policy.network.mode_origin = Some(origin.clone());
+            // What lists there are belong to bounds.
+            policy.network.allow.insert(0, Vec::new());
+        }
+        if policy.network.mode == NetworkMode::Allowlist {
+            match policy.network.allow.first_mut() {
+                Some(chosen) => chosen.push((host.to_owned(), origin)),
+                None => policy.network.allow.push(vec![(host.to_owned(), origin)]),
+            }
+        }
+        policy
+    }
+
     /// This policy with one path more. `origin` names the grant in refusals and lists. What all layers have to agree on is still the others' to say.
     #[must_use]
     pub fn with_path(&self, path: &Path, write: bool, origin: Origin) -> Self {

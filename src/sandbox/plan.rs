@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     egress,
-    policy::{self, GRANTED, GitAccess, Layer, NetworkMode, PathRule, Place, Policy, host::HostLists},
+    policy::{
+        self, GRANTED, GitAccess, Layer, NetworkMode, PathRule, Place, Policy,
+        host::{HostLists, PROXY_VARIABLES},
+    },
 };
 
 /// The facts of a session that a plan depends on besides the policy. They are taken once, at the start.
@@ -311,22 +314,22 @@ impl Plan {
     }
 }
 
-/// The variables by which programs find the proxy. Those of `curl` and its like in both spellings, npm's own, Java's, and Node's switch; what ignores
-/// them reaches nothing.
+/// The variables by which programs find the proxy, with their values. What ignores them reaches nothing.
 fn to_the_proxy() -> impl Iterator<Item = (&'static str, String)> {
     let port = egress::PORT;
-    let http = format!("http://127.0.0.1:{port}");
-    let java = ["http", "https"].map(|scheme| format!("-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={port}")).join(" ");
-    let all = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "npm_config_proxy", "npm_config_https_proxy"];
-    let rest = [
-        ("ALL_PROXY", format!("socks5h://127.0.0.1:{port}")),
-        ("all_proxy", format!("socks5h://127.0.0.1:{port}")),
-        ("NO_PROXY", "localhost,127.0.0.1,::1".to_owned()),
-        ("no_proxy", "localhost,127.0.0.1,::1".to_owned()),
-        ("JAVA_TOOL_OPTIONS", format!("{java} -Dhttp.nonProxyHosts=localhost|127.0.0.1")),
-        ("NODE_USE_ENV_PROXY", "1".to_owned()),
-    ];
-    all.into_iter().map(move |name| (name, http.clone())).chain(rest)
+    PROXY_VARIABLES.into_iter().map(move |name| {
+        let value = match name {
+            "ALL_PROXY" | "all_proxy" => format!("socks5h://127.0.0.1:{port}"),
+            "NO_PROXY" | "no_proxy" => "localhost,127.0.0.1,::1".to_owned(),
+            "NODE_USE_ENV_PROXY" => "1".to_owned(),
+            "JAVA_TOOL_OPTIONS" => {
+                let scheme = |scheme| format!("-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={port}");
+                format!("{} {} -Dhttp.nonProxyHosts=localhost|127.0.0.1", scheme("http"), scheme("https"))
+            }
+            _ => format!("http://127.0.0.1:{port}"),
+        };
+        (name, value)
+    })
 }
 
 /// The newest Landlock ABI whose rights this version knows how to grant (landlock(7)). A newer one is a change with its own tests, never a

@@ -12,7 +12,10 @@ use std::{
 
 use super::confinement::widened;
 use crate::{
-    policy::{Access, Anchors, Judge, PathRule, Place, Policy, Reason, Wider},
+    policy::{
+        Access, Anchors, Judge, NetworkMode, Origin, PathRule, Place, Policy, Reason, Wider,
+        host::{self, Host, HostLists, HostReason, HostRules, Target},
+    },
     sandbox::{Plan, Session, plan::INSIDE_TMP},
     worker::normalize,
 };
@@ -58,7 +61,7 @@ pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Resu
     let (asked, write) = match wider {
         Wider::Read(path) => (path, false),
         Wider::Write(path) => (path, true),
-        Wider::Host(_) => return refuse(hosts(policy)),
+        Wider::Host(host) => return examine_host(host, policy, session),
         Wider::Socket(_) => return refuse("unix sockets of the host cannot be granted in a session".to_owned()),
     };
     let shown = asked.display();
@@ -199,10 +202,50 @@ fn too_wide(path: &Path, write: bool, session: &Session) -> Option<String> {
     None
 }
 
-/// What is said of a host.
-fn hosts(policy: &Policy) -> String {
-    let rule = policy.network.mode_origin.as_ref().map_or_else(|| format!("policy {}", policy.name), ToString::to_string);
-    format!("hosts cannot be granted under this policy's network mode ({rule})")
+/// Looks at a host, with or without a port (443 then).
+fn examine_host(asked: &str, policy: &Policy, session: &Session) -> Result<Grantable, NotGrantable> {
+    let shown: String = asked.chars().take(260).collect();
+    let refuse = |why: String| Err(NotGrantable::Refused(format!("{shown} cannot be granted: {why}")));
+    let target = match Target::parse(asked, 443) {
+        Ok(target) => target,
+        Err(error) => return refuse(error.to_string()),
+    };
+    let mode = policy.network.mode_origin.as_ref().map_or_else(|| format!("policy {}", policy.name), ToString::to_string);
+    if policy.network.mode == NetworkMode::Open {
+        return Err(NotGrantable::Given(format!("every host can be reached, mode under [network] ({mode})")));
+    }
+    if let Some((_, origin)) = policy.network.bound.as_ref().filter(|(mode, _)| *mode < NetworkMode::Allowlist) {
+        let origin = origin.as_ref().map_or_else(|| "a further layer of the policy".to_owned(), ToString::to_string);
+        return refuse(format!("the network mode there bounds what a person may choose ({origin})"));
+    }
+    let judge = |policy: &Policy| HostLists::of(&policy.network).map(|lists| HostRules::new(&lists).judge(&target, None));
+    let by = |rule: Option<(String, Origin)>| {
+        rule.map_or_else(|| "a list under [network]".to_owned(), |(rule, origin)| format!("{rule}, {origin}"))
+    };
+    match judge(policy) {
+        Some(verdict) if verdict.allowed() => return Err(NotGrantable::Given(by(verdict.rule))),
+        Some(verdict) if verdict.reason == HostReason::Denied => {
+            return refuse(format!("the policy denies it ({}); no grant takes that back", by(verdict.rule)));
+        }
+        _ => {}
+    }
+    let found = Wider::Host(target.to_string());
+    let wide = widened(policy, std::slice::from_ref(&found));
+    match judge(&wide) {
+        Some(verdict) if verdict.allowed() => {}
+        Some(verdict) => return refuse(format!("{} bounds what a person may choose, and leaves it out", by(verdict.rule))),
+        None => return refuse("there is no way out under this policy".to_owned()),
+    }
+    if let Err(error) = Plan::new(&wide, session) {
+        return refuse(error.to_string());
+    }
+    let mut warnings = vec!["what the call can read, it can send there".to_owned()];
+    if let Host::Address(address) = target.host
+        && !host::is_public(address)
+    {
+        warnings.push("it is an address of this machine, of a network around it, or of a service that only they can reach".to_owned());
+    }
+    Ok(Grantable { wider: found, warnings })
 }
 
 #[cfg(test)]

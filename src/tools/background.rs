@@ -22,7 +22,7 @@ use super::{
     outcome::Done,
     redact::Redactor,
     run::{Output, run},
-    shell::{Command, ending},
+    shell::{Command, ending, record_connections},
 };
 use crate::{
     audit::{CallStatus, Event, Log, LogError},
@@ -119,8 +119,11 @@ impl Task {
             shared.last.push(bytes);
         };
         let output = Output { keep: 0, ends_floods: false, watch: Some(&mut watch), stop: Some(&stop) };
-        let finished = run(&launcher, launch, None, output).await;
+        let mut finished = run(&launcher, launch, None, output).await;
         let elapsed = began.elapsed();
+        let connections = finished.as_mut().map_or_else(|_| Vec::new(), |finished| std::mem::take(&mut finished.connections));
+        let more = finished.as_ref().map_or(0, |finished| finished.connections_more);
+        let told = record_connections(&log, &redactor, &call, connections, more);
         let (status, sentence, event) = describe(finished, &limits);
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let written = shared.last.total();
@@ -134,7 +137,7 @@ impl Task {
             refused_calls: event.1,
             undone: event.2,
         };
-        if let Err(error) = log.append(record) {
+        if let Err(error) = told.and_then(|()| log.append(record)) {
             text.push_str(&format!(" ({error})"));
         }
         shared.ended = Some((text, elapsed));

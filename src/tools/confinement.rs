@@ -72,8 +72,9 @@ pub(super) fn widened(policy: &Policy, wider: &[Wider]) -> Policy {
         match wider {
             Wider::Read(path) => policy.with_path(path, false, origin),
             Wider::Write(path) => policy.with_path(path, true, origin),
+            Wider::Host(host) => policy.with_host(host, origin),
             // Not granted by this version; see `access::examine`.
-            Wider::Host(_) | Wider::Socket(_) => policy,
+            Wider::Socket(_) => policy,
         }
     })
 }

@@ -12,7 +12,10 @@ use serde::Serialize;
 use super::{access::absolute, denial::Explainer, registry::Invocation, verdict};
 use crate::{
     approval::{Judged, JudgedCommand, Judgement, Rules},
-    policy::{Access, Anchors, CommandRule, Judge, NetworkMode, Policy, Reach, Reason},
+    policy::{
+        Access, Anchors, CommandRule, Judge, NetworkMode, Origin, Policy, Reach, Reason,
+        host::{HostLists, HostReason, HostRules, Target},
+    },
     sandbox::{Session, plan::INSIDE_TMP},
 };
 
@@ -226,18 +229,57 @@ fn is_loopback(host: &str) -> bool {
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// What an allow list says of a host.
+fn listed(host: &str, lists: &HostLists) -> Answer {
+    let answer =
+        |word, rule: Option<&Origin>, about, lines| Answer { word, rule: rule.map(ToString::to_string), about, matched: Vec::new(), lines };
+    let target = match Target::parse(host, 443) {
+        Ok(target) => target,
+        Err(error) => return answer(Word::Refuse, None, None, vec![format!("it names no host: {error}")]),
+    };
+    let rules = HostRules::new(lists);
+    let verdict = rules.judge(&target, None);
+    let (about, origin) = verdict.rule.unzip();
+    let by = match (&about, &origin) {
+        (Some(rule), Some(origin)) => format!("{rule} ({origin})"),
+        _ => "the allow list is empty".to_owned(),
+    };
+    let add = format!("\"{target}\" under allow in [network] would allow it, and so would a yes of yours to that host");
+    let lines = match verdict.reason {
+        HostReason::Allowed => {
+            vec![format!("by {by}"), "once its name leads to public addresses alone, or to addresses that rules name".to_owned()]
+        }
+        HostReason::Denied => vec![format!("deny under [network]: {by}"), "no yes takes that back".to_owned()],
+        HostReason::Method => vec![format!("only plain HTTP with other methods is allowed: {by}"), add],
+        HostReason::Port => vec![format!("only other ports of it are allowed: {by}"), add],
+        HostReason::NotCovered | HostReason::NotPublic => vec![format!("no rule allows it: the list that begins with {by}"), add],
+    };
+    // Of a list that lacks the host any entry would be the wrong one to name.
+    let named = verdict.reason != HostReason::NotCovered;
+    answer(
+        if verdict.reason == HostReason::Allowed { Word::Allow } else { Word::Refuse },
+        origin.as_ref().filter(|_| named),
+        about.filter(|_| named),
+        lines,
+    )
+}
+
 fn reach(host: &str, policy: &Policy) -> Answer {
+    if let Some(lists) = HostLists::of(&policy.network) {
+        return listed(host, &lists);
+    }
     let origin = policy.network.mode_origin.as_ref().map(ToString::to_string);
     let (allowed, line) = match policy.network.mode {
         NetworkMode::None => (false, "there is no network at all"),
         NetworkMode::Loopback if is_loopback(host) => (true, "each call has a loopback of its own; nothing of the host's is on it"),
         NetworkMode::Loopback => (false, "there is only a loopback of the call's own"),
-        NetworkMode::Allowlist => (false, "host allow lists are not enforced yet, so that such a policy does not run"),
+        NetworkMode::Allowlist => (false, "no host is listed"),
         NetworkMode::Open => (true, "every host can be reached"),
     };
     let mut lines = vec![format!("{line}: mode under [network] ({})", origin.as_deref().unwrap_or("no file sets it"))];
     if !allowed {
-        lines.push("mode = \"open\" under [network] in a policy of your own would allow it, and all other hosts".to_owned());
+        let list = format!("mode = \"allowlist\" and allow = [\"{host}\"] under [network] in a policy of your own would allow it");
+        lines.push(format!("{list}, and so would a yes of yours to that host"));
     }
     Answer { word: if allowed { Word::Allow } else { Word::Refuse }, rule: origin, about: None, matched: Vec::new(), lines }
 }

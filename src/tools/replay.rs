@@ -12,7 +12,10 @@ use super::{
 use crate::{
     approval::{Judgement, Rules},
     audit::{Denial, Event},
-    policy::{Access, Judge, NetworkMode, Policy},
+    policy::{
+        Access, Judge, NetworkMode, Policy,
+        host::{HostLists, HostRules, Target},
+    },
     worker::{
         Request,
         patch::parse::{Operation, parse as parse_patch},
@@ -170,6 +173,15 @@ impl Candidate<'_> {
             }
             "connect" if self.policy.network.mode == NetworkMode::Open => {
                 self.policy.network.mode_origin.as_ref().map_or_else(String::new, ToString::to_string)
+            }
+            "connect" => {
+                let judge = |lists: &HostLists| Some(HostRules::new(lists).judge(&Target::parse(&denial.resource, 443).ok()?, None));
+                match HostLists::of(&self.policy.network).as_ref().and_then(judge) {
+                    Some(verdict) if verdict.allowed() => {
+                        verdict.rule.map_or_else(String::new, |(rule, origin)| format!("{rule}, {origin}"))
+                    }
+                    _ => return,
+                }
             }
             _ => return,
         };

@@ -1,6 +1,7 @@
 //! A shell command in a sandbox, and what its end is called.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,10 +13,12 @@ use super::{
     limit,
     live::Lines,
     outcome::{Done, VIEW_CHANGED, broken},
+    redact::Redactor,
     run::{FLOOD, Finished, Output, run},
 };
 use crate::{
-    audit::CallStatus,
+    audit::{CallStatus, Denial, Event, Log, LogError},
+    egress::Connection,
     policy::{Limits, units::show_size},
     sandbox::{EndedBy, Program, message::Launch},
 };
@@ -77,8 +80,16 @@ impl Gate {
         }
         let text = self.redactor.redact(&finished.output.text());
         let (status, head) = ending(&finished, limits, what.timeout_ms);
-        let Finished { exit, applied, output, .. } = finished;
+        let Finished { exit, applied, output, connections, connections_more, .. } = finished;
         let mut denials = confinement.explainer.of_program(what.command, &text, &cwd, &exit.refused, status != CallStatus::Ok);
+        // A host that the proxy refused says all that the program's own words could.
+        let refused: BTreeSet<Denial> =
+            connections.iter().filter_map(|connection| confinement.explainer.of_connection(connection)).collect();
+        if !refused.is_empty() {
+            denials.retain(|denial| denial.resource != "network");
+        }
+        denials.extend(refused);
+        record_connections(&self.log, &self.redactor, what.id, connections, connections_more)?;
         denials.extend(exit.undone.iter().map(|undone| confinement.explainer.of_undone(undone)));
         let notes: String = limit::met(limits, &exit, &text).iter().map(|note| format!("\n[portcullis] {note}")).collect();
         let shown = self.shown(text, output.gap());
@@ -95,6 +106,25 @@ impl Gate {
             image: None,
         })
     }
+}
+
+/// Records what a call connected to.
+pub(super) fn record_connections(
+    log: &Log,
+    redactor: &Redactor,
+    call: &str,
+    connections: Vec<Connection>,
+    more: u64,
+) -> Result<(), LogError> {
+    for mut connection in connections {
+        // A name can be made to carry what must not go out, and be refused; the record of that is not to hold it either.
+        connection.target = redactor.redact(&connection.target);
+        log.append(Event::connection(call, connection))?;
+    }
+    if more > 0 {
+        log.append(Event::ConnectionsMore { call: call.to_owned(), more })?;
+    }
+    Ok(())
 }
 
 /// How a program ended, in a word and in a sentence.

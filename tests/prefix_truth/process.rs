@@ -120,6 +120,12 @@ pub fn network(world: &World, text: &str, report: &mut Report) -> Result<(), Str
         text,
         &match world.policy.network.mode {
             NetworkMode::Open => format!("The host's network can be reached; the host's unix sockets cannot, but for {sockets}."),
+            NetworkMode::Allowlist => format!(
+                "Only these hosts can be reached, through the proxy that HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name: `127.0.0.1:47631`, \
+                 `localhost:47632`. Never: `127.0.0.1:47633`. A host without a port means its ports 80 and 443, and *.NAME what is below NAME. \
+                 Nothing else gets out: no name is resolved inside, and names that lead to private addresses are refused. Each call has a \
+                 loopback of its own; of the host's unix sockets, {sockets} can be reached."
+            ),
             NetworkMode::None => {
                 format!("There is no network, not even a loopback; of the host's unix sockets, {sockets} can be reached.")
             }
@@ -160,6 +166,9 @@ pub fn network(world: &World, text: &str, report: &mut Report) -> Result<(), Str
         answers[6]["text"].as_str().unwrap_or_default().lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
     let host = fs::read_to_string("/proc/net/dev").unwrap().lines().count() - 2;
     report.must(if open { interfaces.len() == host } else { interfaces == ["lo"] }, || format!("interfaces: {interfaces:?}"));
+    if world.policy.network.mode == NetworkMode::Allowlist {
+        allow_list(world, port, report)?;
+    }
     let made: Vec<bool> = (7..15).map(ok).collect();
     let ipv6 = internet && TcpListener::bind("[::]:0").is_ok();
     report
@@ -167,7 +176,35 @@ pub fn network(world: &World, text: &str, report: &mut Report) -> Result<(), Str
     Ok(())
 }
 
+/// What is listed is reached through the proxy; what is not, what is denied, and what a name leads to that no rule names, is not.
+fn allow_list(world: &World, unlisted: u16, report: &mut Report) -> Result<(), String> {
+    let listen = |port: u16| {
+        let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| format!("port {port}: {error}"))?;
+        listener.set_nonblocking(true).map_err(|error| error.to_string())?;
+        Ok::<_, String>(listener)
+    };
+    let listeners = [listen(47631)?, listen(47632)?, listen(47633)?];
+    let ask = |host: &str, port: u16| json!(["proxied", host, port]);
+    let answers = world.inside(&[
+        ask("127.0.0.1", 47631),
+        ask("localhost", 47632),
+        ask("127.0.0.1", 47633),
+        ask("127.0.0.1", unlisted),
+        ask("example.org", 443),
+    ])?;
+    let status: Vec<i64> = answers.iter().map(|answer| answer["status"].as_i64().unwrap_or_default()).collect();
+    report.must(status == [200, 403, 403, 403, 403], || format!("the proxy answered {answers:?}"));
+    let reached = listeners.map(|listener| listener.accept().is_ok());
+    report.must(reached == [true, false, false], || format!("the host heard {reached:?}"));
+    let resolved = world.inside(&[json!(["resolve", "example.org"])])?;
+    report.must(resolved[0]["errno"].is_string(), || format!("a name was resolved inside: {}", resolved[0]));
+    Ok(())
+}
+
 pub fn environment(world: &World, text: &str, report: &mut Report) -> Result<(), String> {
+    // What the proxy's variables hold is for the network's probe to use.
+    let (text, proxy) = text.split_once(" For the proxy: ").unwrap_or((text, ""));
+    let proxy: BTreeSet<String> = words(proxy.trim_end_matches('.')).into_iter().collect();
     let rest = between(text, "Of the person's environment variables, calls see only: ", ".")?;
     let (seen, fixed) = rest.split_once(". Set to fixed values: ").unwrap_or((rest, ""));
     let (seen, fixed): (BTreeSet<String>, BTreeSet<String>) =
@@ -192,7 +229,7 @@ pub fn environment(world: &World, text: &str, report: &mut Report) -> Result<(),
     }
     for name in inside.keys() {
         let own = ["HOME", "PATH", "TMPDIR"].contains(name);
-        report.must(own || fixed.contains(*name) || (seen.contains(*name) && outside.contains_key(*name)), || {
+        report.must(own || proxy.contains(*name) || fixed.contains(*name) || (seen.contains(*name) && outside.contains_key(*name)), || {
             format!("{name} comes from nowhere")
         });
     }

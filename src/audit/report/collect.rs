@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Call, Denials, Grants, LIST_CAP, Moment, Probing, Question, Session};
-use crate::audit::{
-    reading::{Entry, Line},
-    record::{CallStatus, Denial, Event},
-    sentence::{action, clipped, sentence, status},
+use super::{Call, Denials, Destination, Grants, LIST_CAP, Moment, Probing, Question, Session};
+use crate::{
+    audit::{
+        reading::{Entry, Line},
+        record::{CallStatus, Denial, Event},
+        sentence::{action, clipped, sentence, status},
+    },
+    egress::Ending,
 };
 
 /// Calls with the same refusal from which on it looks like probing.
@@ -148,6 +151,8 @@ impl Collector {
                 self.moment(entry);
             }
             Some(Event::CallOutcome { .. }) => self.outcome(entry),
+            Some(Event::Connection { .. }) => self.connection(entry),
+            Some(Event::ConnectionsMore { more, .. }) => session.network.elsewhere = session.network.elsewhere.saturating_add(*more),
             Some(Event::TurnEnd { requests, input_tokens, output_tokens, .. }) => {
                 let counts = &mut session.counts;
                 counts.turns += 1;
@@ -235,6 +240,30 @@ impl Collector {
         });
     }
 
+    fn connection(&mut self, entry: &Entry) {
+        let Some(Event::Connection { target, ending, rule, sent, received, .. }) = &entry.event else { return };
+        let destinations = &mut self.session.network.destinations;
+        let target = clipped(target);
+        let place = destinations.iter().position(|known| known.target == target).or_else(|| {
+            (destinations.len() < GROUPS).then(|| {
+                destinations.push(Destination { target, ..Destination::default() });
+                destinations.len() - 1
+            })
+        });
+        let Some(known) = place.and_then(|place| destinations.get_mut(place)) else {
+            self.session.network.elsewhere = self.session.network.elsewhere.saturating_add(1);
+            return;
+        };
+        match ending {
+            Ending::Served => known.served += 1,
+            Ending::Unreachable(_) => known.failed += 1,
+            _ => known.refused += 1,
+        }
+        known.sent = known.sent.saturating_add(*sent);
+        known.received = known.received.saturating_add(*received);
+        known.rule = rule.as_ref().map(|rule| clipped(rule));
+    }
+
     fn deny(&mut self, denial: &Denial, call: u64, time: &str) {
         let key = (clipped(&denial.rule), clipped(&denial.layer));
         if !self.groups.contains_key(&key) && self.groups.len() >= GROUPS {
@@ -272,6 +301,8 @@ impl Collector {
             let denials = Denials { rule, layer, times: group.times, calls, resources, certainty: group.certainty, grant: group.grant };
             self.session.denials.push(denials);
         }
+        let passed = |known: &Destination| known.sent.saturating_add(known.received);
+        self.session.network.destinations.sort_by(|one, other| passed(other).cmp(&passed(one)).then_with(|| one.target.cmp(&other.target)));
         self.session.denials.sort_by(|one, other| other.times.cmp(&one.times).then_with(|| one.rule.cmp(&other.rule)));
         self.session
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Call, List, Report, Session, escape::escape};
+use super::{Call, Destination, List, Report, Session, escape::escape};
 use crate::audit::{
     sentence::{Mood, milliseconds},
     verify::{Integrity, Verdict},
@@ -141,10 +141,31 @@ fn article(out: &mut String, session: &Session, at: usize) {
     denials(out, session);
     out.push_str("<h3>Network</h3>");
     put!(out, "<p>{}</p>", escape(&session.network.sentence()));
+    network(out, session);
     policy(out, session);
     whole(out, session);
     moments(out, session);
     out.push_str("</article>\n");
+}
+
+fn network(out: &mut String, session: &Session) {
+    let network = &session.network;
+    if network.destinations.is_empty() {
+        return;
+    }
+    out.push_str("<table><thead><tr><th>Host</th><th>Served</th><th>Refused</th><th>Not reached</th><th>Bytes out</th><th>Bytes in</th><th>Rule</th></tr></thead><tbody>");
+    for Destination { target, served, refused, failed, sent, received, rule } in &network.destinations {
+        let rule = escape(rule.as_deref().unwrap_or_default());
+        let target = escape(target);
+        put!(
+            out,
+            "<tr><td><code>{target}</code></td><td>{served}</td><td>{refused}</td><td>{failed}</td><td>{sent}</td><td>{received}</td><td>{rule}</td></tr>"
+        );
+    }
+    out.push_str("</tbody></table>");
+    if network.elsewhere > 0 {
+        put!(out, "<p>And {} connections more.</p>", network.elsewhere);
+    }
 }
 
 fn tiles(out: &mut String, session: &Session) {

@@ -306,8 +306,41 @@ pub struct Network {
     pub isolated: u64,
     /// Calls that shared the host's.
     pub open: u64,
-    /// Hosts with bytes. No record says that yet, so it is empty.
-    pub destinations: Vec<String>,
+    /// Where calls connected to through the proxy, or would have: most bytes first.
+    pub destinations: Vec<Destination>,
+    /// Connections to more destinations than are told apart.
+    pub elsewhere: u64,
+}
+
+/// A host and port, and what passed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Destination {
+    /// Host and port.
+    pub target: String,
+    /// Connections and plain requests that were made.
+    pub served: u64,
+    /// Those that a rule, or the lack of one, did not let out.
+    pub refused: u64,
+    /// Those that could not be made.
+    pub failed: u64,
+    /// Bytes to it.
+    pub sent: u64,
+    /// Bytes from it.
+    pub received: u64,
+    /// The rule that decided on the last.
+    pub rule: Option<String>,
+}
+
+impl Destination {
+    /// In a line.
+    pub fn sentence(&self) -> String {
+        let Self { target, served, refused, failed, sent, received, rule } = self;
+        let mut said = vec![format!("{served} served, {sent} bytes out, {received} in")];
+        said.extend((*refused > 0).then(|| format!("{refused} refused")));
+        said.extend((*failed > 0).then(|| format!("{failed} not reached")));
+        let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" ({rule})"));
+        format!("{target}: {}{rule}", said.join(", "))
+    }
 }
 
 impl Network {
@@ -316,6 +349,9 @@ impl Network {
         let mode = self.mode.as_ref().map(|mode| format!(" (network mode {mode})")).unwrap_or_default();
         match (self.isolated, self.open) {
             (0, 0) => format!("No call ran{mode}."),
+            (_, 0) if self.mode.as_deref() == Some("allowlist") || !self.destinations.is_empty() => {
+                format!("Each call had a network namespace of its own, with no way out but the proxy{mode}.")
+            }
             (_, 0) => format!("No call could reach a network: each had a network namespace of its own, as it was really applied{mode}."),
             (_, open) => {
                 format!(

@@ -130,6 +130,12 @@ fn about(out: &mut Out, session: &Session) {
     }
     out.heading("Network");
     out.line(Tone::Plain, &session.network.sentence());
+    for destination in &session.network.destinations {
+        out.line(if destination.refused > 0 { Tone::Bad } else { Tone::Plain }, &format!("  {}", destination.sentence()));
+    }
+    if session.network.elsewhere > 0 {
+        out.line(Tone::Caution, &format!("  and {} connections more", session.network.elsewhere));
+    }
 }
 
 fn calls(out: &mut Out, session: &Session) {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     cli::exit::Exit,
-    policy::{self, NetworkMode, Policy, canonical, load::DEFAULT_PRESET},
+    policy::{self, NetworkMode, Policy, load::DEFAULT_PRESET},
     sandbox::{
         linux::probe::{
             Capabilities, LANDLOCK_REMEDY, LANDLOCK_RIGHTS, MOUNT_REMEDY, NAMESPACE_REMEDY, PROC_REMEDY, PROCESS_REMEDY, SECCOMP_REMEDY,
@@ -306,10 +306,6 @@ pub(super) fn lacks(policy: &Policy, machine: &Machine) -> Vec<Lack> {
         out.push(Lack { what, reason, lost, stops: true, remedy });
     };
     let mode = policy.network.mode;
-    if mode == NetworkMode::Allowlist {
-        let what = format!("network mode `{}`", canonical::mode(mode));
-        stopped(&what, "it is not built yet", "the way to what the policy lets calls reach", "Use `none`, `loopback` or `open`".to_owned());
-    }
     match &found.landlock {
         Ok(abi) if *abi > 0 => {
             if mode == NetworkMode::Open && *abi < 6 {

@@ -1,10 +1,11 @@
 //! Differences in all that is a number or a word: git, the network, the environment, limits, enforcement and recording.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Difference, Direction, Said, Topic};
 use crate::policy::{
     Limits, NetworkMode, OnMissing, Policy, canonical,
+    host::{self, HostLists, HostRules, Target},
     units::{show_duration, show_size},
 };
 
@@ -44,7 +45,39 @@ fn git(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
     }
 }
 
+/// Hosts that the rules of either are about, judged by both; a policy that opens the network allows every one.
+fn hosts(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
+    let judge = |policy: &Policy, target: &Target| match HostLists::of(&policy.network) {
+        Some(lists) => {
+            let verdict = HostRules::new(&lists).judge(target, None);
+            (verdict.allowed(), verdict.rule.map(|(rule, origin)| format!("{rule}, {origin}")))
+        }
+        None => (policy.network.mode == NetworkMode::Open, policy.network.mode_origin.as_ref().map(ToString::to_string)),
+    };
+    let lists = |policy: &Policy| HostLists::of(&policy.network).unwrap_or_default();
+    let all = [lists(before), lists(after)];
+    let rules: BTreeSet<&String> =
+        all.iter().flat_map(|lists| lists.allow.iter().flatten().chain(&lists.deny)).map(|(rule, _)| rule).collect();
+    for rule in rules {
+        let Some(target) = host::example(rule) else { continue };
+        let ((was, was_by), (is, is_by)) = (judge(before, &target), judge(after, &target));
+        // A mode that opens everything is a difference of its own.
+        if was == is || [before, after].iter().any(|policy| policy.network.mode == NetworkMode::Open) {
+            continue;
+        }
+        let word = |allowed| if allowed { "allowed" } else { "refused" };
+        let said = |allowed, by| Said { word: word(allowed).to_owned(), by };
+        found.push(Difference {
+            witness: Some(target.to_string()),
+            before: said(was, was_by),
+            after: said(is, is_by),
+            ..difference(is, Topic::Network, format!("reach {rule}"), "", "")
+        });
+    }
+}
+
 fn network(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
+    hosts(before, after, found);
     let modes = (before.network.mode, after.network.mode);
     if modes.0 == modes.1 {
         return;
@@ -55,6 +88,8 @@ fn network(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
     };
     let (what, witness) = match modes.0.max(modes.1) {
         NetworkMode::Open => ("reach every host", "example.org:443"),
+        // Both have a loopback; which hosts, the lists say.
+        NetworkMode::Allowlist if modes.0.min(modes.1) == NetworkMode::Loopback => return,
         _ => ("a loopback of each call's own", "127.0.0.1:8080"),
     };
     found.push(Difference {
@@ -75,7 +110,7 @@ fn environment(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
         let one = difference(more, Topic::Environment, what, was, is);
         found.push(Difference { witness: Some((*first).to_owned()), count: names.len(), ..one });
     }
-    let names: std::collections::BTreeSet<&String> = before.set.keys().chain(after.set.keys()).collect();
+    let names: BTreeSet<&String> = before.set.keys().chain(after.set.keys()).collect();
     for name in names {
         let (was, is) = (before.set.get(name), after.set.get(name));
         if was != is {
