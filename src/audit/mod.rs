@@ -20,3 +20,4 @@ pub mod walk;
 pub use keys::{Key, KeyError, Keys};
 pub use log::{Log, LogError};
 pub use record::{CallStatus, Cause, Denial, Event, Record, SCHEMA, SentImage};
+pub use shapes::looks_secret;

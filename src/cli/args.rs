@@ -430,6 +430,9 @@ pub(super) enum PolicyCommand {
     #[cfg(target_os = "linux")]
     #[command(after_help = super::policy::verify::EXAMPLES)]
     Verify(super::policy::verify::Arguments),
+    /// Find what is legal in a policy and yet probably a mistake.
+    #[command(after_help = super::policy::lint::help())]
+    Lint(super::policy::lint::Arguments),
 }
 
 const DOCTOR_EXAMPLES: &str = "\

@@ -1,7 +1,10 @@
 //! `portcullis policy`: what policies there are, what one says and what it means.
 
 pub(super) mod explain;
+pub(super) mod lint;
+mod machine;
 pub(super) mod replay;
+mod sarif;
 #[cfg(target_os = "linux")]
 pub(super) mod verify;
 
@@ -30,6 +33,7 @@ pub(super) fn run(command: &PolicyCommand) -> Exit {
         PolicyCommand::Check { file } => check(file),
         PolicyCommand::Explain(arguments) => return explain::run(arguments),
         PolicyCommand::Replay(arguments) => return replay::run(arguments),
+        PolicyCommand::Lint(arguments) => return lint::run(arguments),
         #[cfg(target_os = "linux")]
         PolicyCommand::Verify(arguments) => return verify::run(arguments),
     };

@@ -1,0 +1,143 @@
+//! `# lint: allow RULE-ID because …`: a comment that accepts a finding where it stands.
+//!
+//! Behind a value the comment speaks of its own line. On a line of its own it speaks of the next line that is no comment, and above a `[[command]]`
+//! of the whole rule.
+
+use toml_parser::{Source as Text, lexer::TokenKind};
+
+use super::{
+    super::{error::Source, model::Origin},
+    Finding, RULES, Report, rules,
+};
+
+/// What begins such a comment, behind its `#`.
+const MARK: &str = "lint: allow";
+
+/// A comment that accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Acceptance {
+    /// The rule's id, as it is written.
+    rule: String,
+    /// Why; empty if it does not say.
+    reason: String,
+    /// Its own line.
+    line: u32,
+    /// The lines that it speaks of, the last one included.
+    lines: (u32, u32),
+}
+
+/// Takes out what is accepted, and adds what is wrong with the comments themselves.
+pub(super) fn split(findings: Vec<Finding>, sources: &[Source]) -> Report {
+    let all: Vec<(&Source, Acceptance)> =
+        sources.iter().flat_map(|source| acceptances(source).into_iter().map(move |acceptance| (source, acceptance))).collect();
+    let mut report = Report::default();
+    for finding in findings {
+        let accepts = |(source, acceptance): &&(&Source, Acceptance)| {
+            source.file == finding.origin.file
+                && acceptance.rule == finding.rule.id
+                && !acceptance.reason.is_empty()
+                && (acceptance.lines.0..=acceptance.lines.1).contains(&finding.origin.line)
+        };
+        match all.iter().find(accepts) {
+            Some((_, acceptance)) => report.accepted.push((finding, acceptance.reason.clone())),
+            None => report.findings.push(finding),
+        }
+    }
+    for (source, acceptance) in &all {
+        let origin = Origin { file: source.file.clone(), line: acceptance.line, group: None };
+        if RULES.iter().all(|rule| rule.id != acceptance.rule) {
+            let shown = super::super::error::value(&acceptance.rule);
+            let near = super::super::error::nearest(&acceptance.rule, RULES.iter().map(|rule| rule.id), "");
+            let near = near
+                .filter(|hint| hint.starts_with("did you mean"))
+                .unwrap_or_else(|| "`portcullis policy lint --help` lists them".to_owned());
+            report.findings.push(Finding::new(&rules::ACCEPT_UNKNOWN, &origin, format!("there is no rule `{shown}`"), near));
+        } else if acceptance.reason.is_empty() {
+            report.findings.push(Finding::new(
+                &rules::ACCEPT_WITHOUT_REASON,
+                &origin,
+                format!("`{}` is accepted without a reason, which accepts nothing", acceptance.rule),
+                format!("write # {MARK} {} because …", acceptance.rule),
+            ));
+        }
+    }
+    report
+}
+
+/// What stands on one line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Held {
+    content: bool,
+    header: bool,
+    list_of_tables: bool,
+}
+
+fn acceptances(source: &Source) -> Vec<Acceptance> {
+    let text = Text::new(&source.text);
+    let mut lines: Vec<Held> = vec![Held::default(); source.text.lines().count() + 2];
+    let mut comments = Vec::new();
+    let mut depth = 0_usize;
+    let mut brackets = (0_u32, 0_usize);
+    for token in text.lex() {
+        let (start, end) = (token.span().start(), token.span().end());
+        let (line, last) = (source.line(start), source.line(end.saturating_sub(1).max(start)));
+        match token.kind() {
+            TokenKind::Whitespace | TokenKind::Newline | TokenKind::Eof => continue,
+            TokenKind::Comment => {
+                comments.push((line, source.slice(&(start..end)).trim_start_matches('#').trim().to_owned()));
+                continue;
+            }
+            // A bracket that begins a line outside of any value begins a table; two of them one of a list of tables.
+            TokenKind::LeftSquareBracket if depth == 0 && held(&mut lines, line).is_some_and(|held| !held.content) => {
+                brackets = (line, start);
+                depth += 1;
+                if let Some(held) = held(&mut lines, line) {
+                    held.header = true;
+                }
+            }
+            TokenKind::LeftSquareBracket => {
+                if brackets.0 == line && brackets.1 + 1 == start {
+                    if let Some(held) = held(&mut lines, line) {
+                        held.list_of_tables = held.header;
+                    }
+                }
+                depth += 1;
+            }
+            TokenKind::RightSquareBracket => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        for line in line..=last {
+            if let Some(held) = held(&mut lines, line) {
+                held.content = true;
+            }
+        }
+    }
+    comments.into_iter().filter_map(|(line, comment)| acceptance(line, &comment, &lines)).collect()
+}
+
+fn held(lines: &mut [Held], line: u32) -> Option<&mut Held> {
+    lines.get_mut(line as usize)
+}
+
+fn acceptance(line: u32, comment: &str, lines: &[Held]) -> Option<Acceptance> {
+    let rest = comment.strip_prefix(MARK)?;
+    if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
+        return None;
+    }
+    let rest = rest.trim();
+    let (rule, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let reason = rest.trim().strip_prefix("because").filter(|reason| reason.starts_with(char::is_whitespace)).unwrap_or_default().trim();
+    let at = |line: u32| lines.get(line as usize).copied().unwrap_or_default();
+    let own = at(line).content;
+    let first = if own {
+        line
+    } else {
+        (line + 1..).take_while(|line| (*line as usize) < lines.len()).find(|line| at(*line).content).unwrap_or(line)
+    };
+    let last = if !own && at(first).list_of_tables {
+        (first + 1..).take_while(|line| (*line as usize) < lines.len() && !at(*line).header).last().unwrap_or(first)
+    } else {
+        first
+    };
+    Some(Acceptance { rule: rule.to_owned(), reason: reason.to_owned(), line, lines: (first, last) })
+}
