@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     super::{
-        judge::{Access, Anchors, Judge, Reason, hides},
+        judge::{Access, Anchors, Reason, hides},
         model::{Origin, PathRule, Place, Policy},
         place,
     },
@@ -103,13 +103,12 @@ impl<'a> Map<'a> {
 pub(super) fn find(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let filesystem = &subject.policy.filesystem;
     let map = Map::new(subject.policy, subject.facts.anchors());
-    let judge = Judge::new(subject.policy, subject.facts.anchors());
     for (lists, access) in [(&filesystem.read, Access::Read), (&filesystem.write, Access::Write)] {
         for list in lists {
             let entries = entries(list);
             repeated(subject, &map, &entries, findings);
             for entry in &entries {
-                taken_away(&judge, subject.facts, entry, access, findings);
+                taken_away(subject, entry, access, findings);
                 on_this_machine(subject, entry, findings);
             }
         }
@@ -163,13 +162,13 @@ fn place_of(entry: &Entry<'_>) -> String {
 }
 
 /// What a list gives and another takes away as a whole.
-fn taken_away(judge: &Judge, facts: &dyn Facts, entry: &Entry<'_>, access: Access, findings: &mut Vec<Finding>) {
+fn taken_away(subject: &Subject<'_>, entry: &Entry<'_>, access: Access, findings: &mut Vec<Finding>) {
     let verdicts: Option<Vec<_>> = entry
         .rules
         .iter()
         .map(|rule| match rule.place {
             Place::Temporary | Place::PrivateHome => None,
-            ref place => facts.anchors().path(place).map(|path| judge.judge(&path, access).because),
+            ref place => subject.facts.anchors().path(place).map(|path| subject.judge.judge(&path, access).because),
         })
         .collect();
     let Some(verdicts) = verdicts else { return };

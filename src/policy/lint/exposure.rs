@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::{
         groups,
-        judge::{Access, Judge},
+        judge::Access,
         model::{Origin, PathRule, Place},
     },
     Finding, Kind, Rule, Severity, Subject, known, rules,
@@ -26,14 +26,13 @@ struct Target {
 /// What is looked at for one policy.
 struct Exposure<'a> {
     subject: &'a Subject<'a>,
-    judge: Judge,
 }
 
 /// What was found, by entry and in order.
 type Hits = BTreeMap<(Origin, String), Vec<String>>;
 
 pub(super) fn find(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
-    let exposure = Exposure { subject, judge: Judge::new(subject.policy, subject.facts.anchors()) };
+    let exposure = Exposure { subject };
     exposure.wide(findings);
     exposure.credentials(findings);
     exposure.sockets(findings);
@@ -82,7 +81,7 @@ impl Exposure<'_> {
 
     /// The entry by which a path of the host is within reach; what is private to a session is no path of the host.
     fn reached(&self, path: &Path, access: Access) -> Option<PathRule> {
-        let verdict = self.judge.judge(path, access);
+        let verdict = self.subject.judge.judge(path, access);
         let rule = verdict.because.rule.filter(|_| verdict.allowed)?;
         (!matches!(rule.place, Place::Temporary | Place::PrivateHome)).then_some(rule)
     }
@@ -100,23 +99,23 @@ impl Exposure<'_> {
     }
 
     /// Which targets can be written, wholly or in part, and by which entry.
-    fn written(&self, targets: &[Target], deeper: impl Fn(&PathRule, &Path, &Target) -> bool) -> Hits {
+    fn written(&self, targets: &[Target], deeper: impl Fn(&PathRule, &Path) -> bool) -> Hits {
         let mut hits = Hits::new();
-        let mut add = |rule: &PathRule, target: &Target| {
+        let mut add = |rule: &PathRule, name: String| {
             let names = hits.entry((rule.origin.clone(), shown(rule))).or_default();
-            if !names.contains(&target.shown) {
-                names.push(target.shown.clone());
+            if !names.contains(&name) {
+                names.push(name);
             }
         };
         for target in targets {
             if let Some(rule) = self.reached(&target.path, Access::Write) {
-                add(&rule, target);
+                add(&rule, target.shown.clone());
             }
         }
         for (rule, path) in self.given(Access::Write) {
             for target in targets.iter().filter(|target| path != target.path && path.starts_with(&target.path)) {
-                if deeper(&rule, &path, target) {
-                    add(&rule, target);
+                if deeper(&rule, &path) {
+                    add(&rule, format!("a part of {}", target.shown));
                 }
             }
         }
@@ -225,23 +224,22 @@ impl Exposure<'_> {
             }
         }
         // A workspace below a folder of the PATH holds no programs of that folder.
-        let below = |rule: &PathRule, _: &Path, _: &Target| !matches!(rule.place, Place::Workspace(_));
+        let below = |rule: &PathRule, _: &Path| !matches!(rule.place, Place::Workspace(_));
         push(findings, &rules::WRITABLE_ON_PATH, self.written(&folders, below), "name a folder that is on no PATH");
 
-        let mut startup = self.targets(known::STARTUP);
-        for group in ["agent-config", "editor-exec", "git-exec"] {
-            startup.extend(self.of_group(group));
-        }
-        let advice =
-            "take it out of write, or add protect = [\"@agent-config\", \"@git-exec\", \"@editor-exec\"] for what lies in the workspace";
-        push(findings, &rules::WRITABLE_STARTUP_FILE, self.written(&startup, |_, _, _| true), advice);
+        let startup = self.targets(known::STARTUP);
+        push(findings, &rules::WRITABLE_STARTUP_FILE, self.written(&startup, |_, _| true), "take it out of write");
+        let groups = ["agent-config", "editor-exec", "git-exec"];
+        let settings: Vec<Target> = groups.iter().flat_map(|group| self.of_group(group)).collect();
+        let advice = "add protect = [\"@agent-config\", \"@git-exec\", \"@editor-exec\"]";
+        push(findings, &rules::WRITABLE_STARTUP_FILE, self.written(&settings, |_, _| true), advice);
 
         let caches = self.of_group("caches");
         let is_cache = |path: &Path| caches.iter().any(|cache| path.starts_with(&cache.path));
         let said = |path: &Path| folders.iter().chain(&startup).any(|other| path.starts_with(&other.path));
         let mut toolchains = self.of_group("toolchains");
         toolchains.retain(|target| !is_cache(&target.path) && !said(&target.path));
-        let below = |_: &PathRule, path: &Path, _: &Target| !is_cache(path) && !said(path);
+        let below = |_: &PathRule, path: &Path| !is_cache(path) && !said(path);
         let advice = "leave it readable only; @caches are what builds fill, and with @home they are filled in a private copy";
         push(findings, &rules::WRITABLE_TOOLCHAIN, self.written(&toolchains, below), advice);
     }

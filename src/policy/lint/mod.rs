@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     error::Source,
-    judge::Anchors,
+    judge::{Anchors, Judge},
     load,
     model::{Origin, Policy},
 };
@@ -117,6 +117,7 @@ struct Subject<'a> {
     policy: &'a Policy,
     sources: &'a [Source],
     facts: &'a dyn Facts,
+    judge: Judge,
 }
 
 impl Subject<'_> {
@@ -140,7 +141,7 @@ impl Subject<'_> {
 
 /// Lints a policy. `sources` are the files that it was merged from, each after those that put something on top of it.
 pub fn lint(policy: &Policy, sources: &[Source], facts: &dyn Facts) -> Report {
-    let subject = Subject { policy, sources, facts };
+    let subject = Subject { policy, sources, facts, judge: Judge::new(policy, facts.anchors()) };
     let mut findings = Vec::new();
     entries::find(&subject, &mut findings);
     exposure::find(&subject, &mut findings);
