@@ -12,6 +12,7 @@ pub mod reading;
 pub mod record;
 pub mod report;
 pub mod retention;
+pub mod schema;
 pub mod sentence;
 mod shapes;
 pub mod verify;

@@ -3,6 +3,7 @@
 //! A record is a JSON object on one line. `v` is the version of the schema; a reader ignores fields that it does not know. The last field of
 //! each line is its `mac` ([`super::chain`]).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,9 +15,9 @@ use crate::{
 pub const SCHEMA: u32 = 2;
 
 /// A record: the envelope, then what happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
-    /// [`SCHEMA`].
+    /// The version of the schema: [`SCHEMA`].
     pub v: u32,
     /// Counts up from 0 without a gap within a session.
     pub seq: u64,
@@ -35,7 +36,7 @@ pub struct Record {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The log begins. Always its first record.
@@ -252,7 +253,7 @@ pub enum Event {
 }
 
 /// Why a checkpoint was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// So many records were written since the last.
@@ -264,7 +265,7 @@ pub enum Cause {
 }
 
 /// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallStatus {
     /// It ran and succeeded.
@@ -282,7 +283,7 @@ pub enum CallStatus {
 }
 
 /// An image that the model was sent, without its pixels.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SentImage {
     /// SHA-256 over the encoded image, in hexadecimal.
     pub sha256: String,
@@ -295,7 +296,7 @@ pub struct SentImage {
 }
 
 /// A refusal by the sandbox.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Denial {
     /// What was refused: a path, `network`, or a system call.
     pub resource: String,

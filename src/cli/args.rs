@@ -433,6 +433,9 @@ pub(super) enum PolicyCommand {
     /// Find what is legal in a policy and yet probably a mistake.
     #[command(after_help = super::policy::lint::help())]
     Lint(super::policy::lint::Arguments),
+    /// Print the JSON Schema of a policy file, with which an editor checks and explains each key.
+    #[command(after_help = super::policy::SCHEMA_EXAMPLES)]
+    Schema,
 }
 
 const DOCTOR_EXAMPLES: &str = "\

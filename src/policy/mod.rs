@@ -20,6 +20,7 @@ pub mod model;
 pub mod partial;
 pub mod place;
 pub mod prose;
+pub mod schema;
 mod summary;
 pub mod units;
 pub mod wider;

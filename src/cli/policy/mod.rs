@@ -21,6 +21,16 @@ use crate::{
     },
 };
 
+/// For `--help`.
+pub(super) const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  portcullis policy schema > ~/.config/portcullis/policy.schema.json
+  portcullis policy schema | jq '.\"$defs\".FilesystemShape.properties | keys'
+
+With `#:schema ./policy.schema.json` as its first line, a policy file is checked by editors that know Taplo or Even Better TOML.
+
+Ends with 0.";
+
 /// Does what was typed.
 pub(super) fn run(command: &PolicyCommand) -> Exit {
     let text = match command {
@@ -31,6 +41,7 @@ pub(super) fn run(command: &PolicyCommand) -> Exit {
         }
         PolicyCommand::Show { policy: Some(name), .. } => as_written(name),
         PolicyCommand::Check { file } => check(file),
+        PolicyCommand::Schema => Ok(format!("{:#}\n", policy::schema::policy())),
         PolicyCommand::Explain(arguments) => return explain::run(arguments),
         PolicyCommand::Replay(arguments) => return replay::run(arguments),
         PolicyCommand::Lint(arguments) => return lint::run(arguments),
