@@ -6,7 +6,11 @@
 use std::process::Command;
 
 use jsonschema::Validator;
-use portcullis::policy::{load::check_text, presets, schema};
+use portcullis::{
+    audit::{CallStatus, Event, Record},
+    policy::{Ask, Permission, Scope, Wider, load::check_text, presets, schema},
+    sandbox::{RefusedCall, Undone, UndoneKind},
+};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -200,5 +204,63 @@ fn the_records_of_a_published_log_are_valid_and_others_are_not() {
         assert!(!validator.is_valid(&with("mac", "00".into())));
         assert!(!validator.is_valid(&with("seq", "1".into())));
         assert!(validator.is_valid(&with("field_of_tomorrow", 1.into())), "a reader ignores fields that it does not know");
+    }
+}
+
+/// What happens too seldom to be met in a session that a test plays.
+fn seldom() -> Vec<Event> {
+    let wider = || [Wider::Read("/a".into()), Wider::Write("/a".into()), Wider::Host("a:1".into()), Wider::Socket("/a".into())];
+    let permissions = [
+        Permission::Exactly { command: "a".into(), cwd: "/a".into() },
+        Permission::Words { words: vec!["a".into()] },
+        Permission::Reading,
+        Permission::Patching,
+    ];
+    let mut events = vec![
+        Event::LogTrouble { lost: 1, error: "full".into() },
+        Event::Resumed { session: "s".into() },
+        Event::Compaction { before_bytes: 2, after_bytes: 1, cause: "asked".into() },
+        Event::Question { call: "c".into(), shown: "00".into(), because: "b".into(), lasting: None },
+        Event::Answer { call: "c".into(), answer: "once".into(), by: "person".into(), waited_ms: 1, text: None },
+        Event::Answer { call: "c".into(), answer: "refuse".into(), by: "person".into(), waited_ms: 1, text: Some("no".into()) },
+        Event::Revoked { grant: "g".into() },
+        Event::InForce { fingerprint: "00".into(), wider: wider().into() },
+        Event::AskMode { mode: Ask::WhenNeeded },
+        Event::BackgroundEnd {
+            call: "c".into(),
+            status: CallStatus::Limit,
+            exit_code: Some(1),
+            duration_ms: 1,
+            output_bytes: 1,
+            refused_calls: vec![RefusedCall { call: "a".into(), detail: Some("b".into()), times: 1 }],
+            undone: vec![Undone { path: "/a".into(), became: None, kind: UndoneKind::ProtectedName, failed: Some("x".into()) }],
+        },
+    ];
+    for permission in permissions.into_iter().chain(wider().map(Permission::Wider)) {
+        events.push(Event::Question { call: "c".into(), shown: "00".into(), because: "b".into(), lasting: Some(permission.clone()) });
+        for scope in [Scope::Session, Scope::Repository, Scope::User] {
+            events.push(Event::Granted { grant: "g".into(), permission: permission.clone(), scope });
+        }
+    }
+    events
+}
+
+#[test]
+fn what_happens_seldom_is_valid_as_well() {
+    let validator = jsonschema::draft202012::new(&portcullis::audit::schema::record()).unwrap();
+    for event in seldom() {
+        let record =
+            Record { v: 2, seq: 1, session: "s".into(), time: "t".into(), monotonic_ns: 1, salt: String::new(), event: event.clone() };
+        let mut record = serde_json::to_value(record).unwrap();
+        assert!(!validator.is_valid(&record), "without its mac");
+        record["mac"] = "0".repeat(64).into();
+        let faults: Vec<String> = validator.iter_errors(&record).map(|error| error.to_string()).collect();
+        assert_eq!(faults, Vec::<String>::new(), "{record}");
+        // Each field of an event counts.
+        for field in serde_json::to_value(&event).unwrap().as_object().unwrap().keys() {
+            let mut wrong = record.clone();
+            wrong[field] = serde_json::json!({ "no": ["such"] });
+            assert!(!validator.is_valid(&wrong), "{field} of {record} can be anything");
+        }
     }
 }

@@ -17,7 +17,7 @@ pub const RECORD_ID: &str = "https://portcullis-agent.github.io/schema/record-2.
 #[allow(dead_code, reason = "it stands for lines, of which none is made from it")]
 enum Line {
     /// A record as it was written.
-    Written(Sealed),
+    Written(Box<Sealed>),
     /// A record whose content was erased: its digest stays.
     Erased(Erased),
 }

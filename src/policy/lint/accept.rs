@@ -96,10 +96,10 @@ fn acceptances(source: &Source) -> Vec<Acceptance> {
                 }
             }
             TokenKind::LeftSquareBracket => {
-                if brackets.0 == line && brackets.1 + 1 == start {
-                    if let Some(held) = held(&mut lines, line) {
-                        held.list_of_tables = held.header;
-                    }
+                if brackets == (line, start.saturating_sub(1))
+                    && let Some(held) = held(&mut lines, line)
+                {
+                    held.list_of_tables = held.header;
                 }
                 depth += 1;
             }
