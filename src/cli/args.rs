@@ -452,7 +452,8 @@ const POLICY_EXAMPLES: &str = "\
 Examples:
   portcullis policy list
   portcullis policy show
-  portcullis policy check .portcullis/policy.toml";
+  portcullis policy check .portcullis/policy.toml
+  portcullis policy lint";
 
 const LIST_EXAMPLES: &str = "\
 Examples:

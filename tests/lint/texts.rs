@@ -56,3 +56,15 @@ fn a_value_is_found_in_the_file_that_it_comes_from() {
     let found: Vec<String> = report.findings.iter().map(|finding| format!("{} {}", finding.rule.id, finding.origin)).collect();
     assert_eq!(found, ["lax-limits p.toml:5", "open-network policies/networked.toml:7"]);
 }
+
+#[test]
+fn at_extends_a_comment_accepts_what_is_extended_and_nothing_of_the_file_itself() {
+    let text = "schema = 1\nname = \"p\"\nextends = \"networked\" # lint: allow open-network because packages are fetched\n";
+    let report = linted(text);
+    assert_eq!(report.findings, []);
+    assert_eq!(report.accepted.len(), 1);
+    let own = format!("{text}[network]\nmode = \"open\"\n");
+    assert_eq!(found(&own), [("open-network", 5)]);
+    // What another rule finds there stays.
+    assert_eq!(found(&text.replace("allow open-network", "allow full-git")), [("open-network", 7)]);
+}

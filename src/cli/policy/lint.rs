@@ -44,10 +44,9 @@ pub(in crate::cli) struct Arguments {
     sarif: bool,
 }
 
-/// For `--help`. The rules are listed by `after_help`.
+/// For `--help`.
 pub(in crate::cli) fn help() -> String {
-    let width = lint::RULES.iter().map(|rule| rule.id.len()).max().unwrap_or_default();
-    let rules = lint::RULES.iter().map(|rule| format!("  {:width$}  {:7}  {}", rule.id, rule.severity.word(), rule.help));
+    let rules = lint::RULES.iter().map(|rule| format!("  {} ({})\n      {}", rule.id, rule.severity.word(), rule.help));
     format!("{EXAMPLES}\n\nRules:\n{}", rules.collect::<Vec<_>>().join("\n"))
 }
 
@@ -60,6 +59,7 @@ Examples:
 
 A comment on the line of a finding, or on the line above, accepts it if it says why:
   write = [\"/srv/cache\"]  # lint: allow missing-path because only the build machines have it
+On the line of `extends` it accepts what is found in the files that are extended.
 
 Ends with 0 if nothing is a warning or worse, with 1 if something is, with 2 if there is no such policy, and with 3 if it has an error.";
 

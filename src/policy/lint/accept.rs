@@ -1,13 +1,13 @@
 //! `# lint: allow RULE-ID because …`: a comment that accepts a finding where it stands.
 //!
 //! Behind a value the comment speaks of its own line. On a line of its own it speaks of the next line that is no comment, and above a `[[command]]`
-//! of the whole rule.
+//! of the whole rule. At `extends` it speaks of what the files say that are extended, which may be presets that nobody can edit.
 
 use toml_parser::{Source as Text, lexer::TokenKind};
 
 use super::{
-    super::{error::Source, model::Origin},
-    Finding, RULES, Report, rules,
+    super::{error::Source, file, model::Origin},
+    Finding, RULES, Report, Subject, rules,
 };
 
 /// What begins such a comment, behind its `#`.
@@ -26,17 +26,29 @@ struct Acceptance {
     lines: (u32, u32),
 }
 
+impl Acceptance {
+    fn covers(&self, line: u32) -> bool {
+        (self.lines.0..=self.lines.1).contains(&line)
+    }
+}
+
+/// The line in which a file says what it extends.
+fn extends(source: &Source) -> Option<u32> {
+    file::parse(source).ok()?.extends.map(|target| source.line(target.span().start))
+}
+
 /// Takes out what is accepted, and adds what is wrong with the comments themselves.
-pub(super) fn split(findings: Vec<Finding>, sources: &[Source]) -> Report {
+pub(super) fn split(findings: Vec<Finding>, subject: &Subject<'_>) -> Report {
+    let sources = subject.sources;
     let all: Vec<(&Source, Acceptance)> =
         sources.iter().flat_map(|source| acceptances(source).into_iter().map(move |acceptance| (source, acceptance))).collect();
     let mut report = Report::default();
     for finding in findings {
         let accepts = |(source, acceptance): &&(&Source, Acceptance)| {
-            source.file == finding.origin.file
-                && acceptance.rule == finding.rule.id
+            acceptance.rule == finding.rule.id
                 && !acceptance.reason.is_empty()
-                && (acceptance.lines.0..=acceptance.lines.1).contains(&finding.origin.line)
+                && (source.file == finding.origin.file && acceptance.covers(finding.origin.line)
+                    || extends(source).is_some_and(|line| acceptance.covers(line)) && subject.is_under(&finding.origin, source))
         };
         match all.iter().find(accepts) {
             Some((_, acceptance)) => report.accepted.push((finding, acceptance.reason.clone())),

@@ -1,8 +1,8 @@
 //! What is legal in a policy and yet probably a mistake.
 //!
-//! Pure: what the machine knows is asked through [`Facts`]. A finding can be accepted where it stands, by a comment with a reason ([`accept`]).
+//! Pure: what the machine knows is asked through [`Facts`]. A finding can be accepted where it stands, by a comment with a reason (`accept`).
 
-pub mod accept;
+mod accept;
 mod commands;
 mod entries;
 mod exposure;
@@ -134,6 +134,13 @@ impl Subject<'_> {
         self.policy.sources.iter().find(|(file, _)| *file == origin.file).map_or("", |(_, role)| role)
     }
 
+    /// Whether `origin` lies in a file that `source` extends, at once or by way of others.
+    fn is_under(&self, origin: &Origin, source: &Source) -> bool {
+        let mut files = self.policy.sources.iter();
+        let role = files.find(|(file, _)| *file == source.file).map(|(_, role)| role);
+        files.take_while(|(_, other)| Some(other) == role).any(|(file, _)| *file == origin.file)
+    }
+
     fn same_role(&self, one: &Origin, other: &Origin) -> bool {
         self.role(one) == self.role(other)
     }
@@ -147,7 +154,7 @@ pub fn lint(policy: &Policy, sources: &[Source], facts: &dyn Facts) -> Report {
     exposure::find(&subject, &mut findings);
     commands::find(&subject, &mut findings);
     settings::find(&subject, &mut findings);
-    let mut report = accept::split(findings, sources);
+    let mut report = accept::split(findings, &subject);
     report.findings.sort_by(|a, b| order(&a.origin, sources).cmp(&order(&b.origin, sources)).then_with(|| b.severity.cmp(&a.severity)));
     report.findings.dedup();
     report
