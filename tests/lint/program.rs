@@ -99,6 +99,26 @@ fn without_a_name_it_lints_what_is_in_force_here_of_all_its_files() {
 }
 
 #[test]
+fn in_the_home_folder_a_file_is_linted_as_if_for_another_folder() {
+    let place = Place::new();
+    let policy = place.file("p.toml", &format!("{CLEAN}[filesystem]\nread = [\"@system\", \"src\"]\n"));
+    let lint = |folder: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(["policy", "lint"]).args(arguments).current_dir(place.root.path().join(folder)).stdin(Stdio::null());
+        let output = command.env_clear().env("HOME", place.root.path().join("home")).env("PATH", "/usr/bin:/bin").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    for folder in ["home", "."] {
+        assert_eq!(lint(folder, &["ci"]), (Some(0), "ci: no findings\n".to_owned()), "{folder}");
+        assert_eq!(lint(folder, &[policy.to_str().unwrap()]).1, "clean: no findings\n", "{folder}");
+    }
+    let (code, text) = lint("home/work", &[policy.to_str().unwrap()]);
+    assert!(code == Some(0) && text.contains("[missing-path]") && text.ends_with("clean: 1 note\n"), "{text}");
+    // What is in force in the home folder is nothing: no session begins there.
+    assert_eq!(lint("home", &[]).0, Some(2));
+}
+
+#[test]
 fn this_machine_is_asked_what_is_a_socket_a_link_and_a_program() {
     let place = Place::new();
     let _listener = UnixListener::bind(place.work().join("service")).unwrap();

@@ -7,7 +7,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{super::resolve::Folders, machine::Machine, refuse, sarif};
+use super::{
+    super::resolve::Folders,
+    machine::{Machine, NOWHERE},
+    refuse, sarif,
+};
 use crate::{
     cli::{exit::Exit, output, report, resolve},
     policy::{
@@ -67,7 +71,7 @@ Ends with 0 if nothing is a warning or worse, with 1 if something is, with 2 if 
 struct Linted {
     policy: Policy,
     sources: Vec<Source>,
-    workspace: PathBuf,
+    workspace: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -76,10 +80,10 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(linted) => linted,
         Err(exit) => return exit,
     };
-    let machine = Machine::new(&linted.workspace, &folders);
+    let machine = Machine::new(linted.workspace.as_deref(), &folders);
     let found = lint::lint(&linted.policy, &linted.sources, &machine);
     let text = if arguments.sarif {
-        pretty(&sarif::log(&found, &linted.workspace))
+        pretty(&sarif::log(&found, linted.workspace.as_deref().unwrap_or(Path::new(NOWHERE))))
     } else if arguments.json {
         pretty(&object(&linted.policy, &found))
     } else {
@@ -102,16 +106,16 @@ fn read(arguments: &Arguments, folders: &Folders) -> Result<Linted, Exit> {
         let (workspace, _) = resolve::find_workspace(named, &folders.home).map_err(failed)?;
         let policy = resolve::load_policy(None, &workspace, folders).map_err(|error| failed(error.into()))?;
         let sources = load::sources(&policy).map_err(|error| failed(error.into()))?;
-        return Ok(Linted { policy, sources, workspace });
+        return Ok(Linted { policy, sources, workspace: Some(workspace) });
     };
     let refused = |error| refuse(&error, Path::new(name));
     let policy = load::alone(name).map_err(refused)?;
     let sources = load::written(name).map_err(refused)?;
-    // A file is a file wherever one stands, also in the home folder.
+    // A file is a file wherever one stands, and no policy is meant for a workspace that holds the home folder.
     let workspace = match (named, resolve::find_workspace(named, &folders.home)) {
-        (_, Ok((workspace, _))) => workspace,
-        (None, Err(_)) => std::env::current_dir().unwrap_or_default(),
         (Some(_), Err(error)) => return Err(failed(error)),
+        (None, Err(_)) => None,
+        (named, Ok((workspace, _))) => Some(workspace).filter(|workspace| named.is_some() || !folders.home.starts_with(workspace)),
     };
     Ok(Linted { policy, sources, workspace })
 }

@@ -18,14 +18,19 @@ use crate::{
     sandbox::plan::INSIDE_TMP,
 };
 
+/// The workspace where there is none: of what lies in it nothing is known.
+pub(super) const NOWHERE: &str = "/workspace";
+
 /// This machine, as a session for one workspace would meet it.
 pub(super) struct Machine {
     anchors: Anchors,
     program_folders: Vec<PathBuf>,
+    /// Whether the workspace is one.
+    placed: bool,
 }
 
 impl Machine {
-    pub(super) fn new(workspace: &Path, folders: &Folders) -> Self {
+    pub(super) fn new(workspace: Option<&Path>, folders: &Folders) -> Self {
         let path = folders.environment.get("PATH").map_or("", String::as_str);
         let mut program_folders: Vec<PathBuf> = Vec::new();
         for folder in std::env::split_paths(path).filter(|folder| folder.is_absolute()) {
@@ -37,8 +42,14 @@ impl Machine {
                 }
             }
         }
-        let anchors = Anchors { workspace: workspace.to_path_buf(), home: folders.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
-        Self { anchors, program_folders }
+        let placed = workspace.is_some();
+        let workspace = workspace.unwrap_or(Path::new(NOWHERE)).to_path_buf();
+        let anchors = Anchors { workspace, home: folders.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+        Self { anchors, program_folders, placed }
+    }
+
+    fn is_unknown(&self, path: &Path) -> bool {
+        !self.placed && path.starts_with(&self.anchors.workspace)
     }
 }
 
@@ -57,6 +68,9 @@ impl Facts for Machine {
     }
 
     fn kind(&self, path: &Path) -> Kind {
+        if self.is_unknown(path) {
+            return Kind::Present;
+        }
         match fs::metadata(path) {
             Ok(found) if found.file_type().is_socket() => Kind::Socket,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Kind::Missing,
@@ -66,7 +80,7 @@ impl Facts for Machine {
     }
 
     fn leads_to(&self, path: &Path) -> Option<PathBuf> {
-        fs::canonicalize(path).ok()
+        fs::canonicalize(path).ok().filter(|_| !self.is_unknown(path))
     }
 
     fn memory(&self) -> Option<u64> {

@@ -225,7 +225,7 @@ impl Exposure<'_> {
         }
         // A workspace below a folder of the PATH holds no programs of that folder.
         let below = |rule: &PathRule, _: &Path| !matches!(rule.place, Place::Workspace(_));
-        push(findings, &rules::WRITABLE_ON_PATH, self.written(&folders, below), "name a folder that is on no PATH");
+        push(findings, &rules::WRITABLE_ON_PATH, self.written(&folders, below), "take it out of write, or the folder off the PATH");
 
         let startup = self.targets(known::STARTUP);
         push(findings, &rules::WRITABLE_STARTUP_FILE, self.written(&startup, |_, _| true), "take it out of write");
