@@ -27,7 +27,8 @@ fn faults(validator: &Validator, text: &str) -> Vec<String> {
 }
 
 fn printed(arguments: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_portcullis")).args(arguments).env_clear().output().unwrap();
+    let program = std::env::var_os("PORTCULLIS_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_portcullis").into());
+    let output = Command::new(program).args(arguments).env_clear().output().unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -12,6 +12,11 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// The program under test.
+fn program() -> PathBuf {
+    std::env::var_os("PORTCULLIS_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_portcullis")), PathBuf::from)
+}
+
 /// A home folder with a workspace in it.
 struct Place {
     root: TempDir,
@@ -36,8 +41,12 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.args(["policy", "lint"]).args(arguments).current_dir(self.work()).stdin(Stdio::null());
+        self.run_in("home/work", arguments)
+    }
+
+    fn run_in(&self, folder: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program());
+        command.args(["policy", "lint"]).args(arguments).current_dir(self.root.path().join(folder)).stdin(Stdio::null());
         command.env_clear().env("HOME", self.root.path().join("home")).env("PATH", "/usr/bin:/bin").output().unwrap()
     }
 
@@ -103,9 +112,7 @@ fn in_the_home_folder_a_file_is_linted_as_if_for_another_folder() {
     let place = Place::new();
     let policy = place.file("p.toml", &format!("{CLEAN}[filesystem]\nread = [\"@system\", \"src\"]\n"));
     let lint = |folder: &str, arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.args(["policy", "lint"]).args(arguments).current_dir(place.root.path().join(folder)).stdin(Stdio::null());
-        let output = command.env_clear().env("HOME", place.root.path().join("home")).env("PATH", "/usr/bin:/bin").output().unwrap();
+        let output = place.run_in(folder, arguments);
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     for folder in ["home", "."] {

@@ -89,7 +89,6 @@ fn acceptances(source: &Source) -> Vec<Acceptance> {
     let mut lines: Vec<Held> = vec![Held::default(); source.text.lines().count() + 2];
     let mut comments = Vec::new();
     let mut depth = 0_usize;
-    let mut brackets = (0_u32, 0_usize);
     for token in text.lex() {
         let (start, end) = (token.span().start(), token.span().end());
         let (line, last) = (source.line(start), source.line(end.saturating_sub(1).max(start)));
@@ -99,19 +98,13 @@ fn acceptances(source: &Source) -> Vec<Acceptance> {
                 comments.push((line, source.slice(&(start..end)).trim_start_matches('#').trim().to_owned()));
                 continue;
             }
-            // A bracket that begins a line outside of any value begins a table; two of them one of a list of tables.
-            TokenKind::LeftSquareBracket if depth == 0 && held(&mut lines, line).is_some_and(|held| !held.content) => {
-                brackets = (line, start);
-                depth += 1;
-                if let Some(held) = held(&mut lines, line) {
-                    held.header = true;
-                }
-            }
             TokenKind::LeftSquareBracket => {
-                if brackets == (line, start.saturating_sub(1))
-                    && let Some(held) = held(&mut lines, line)
+                // One that begins a line outside of any value begins a table, and two of them one of a list of tables.
+                if depth == 0
+                    && let Some(held) = held(&mut lines, line).filter(|held| !held.content)
                 {
-                    held.list_of_tables = held.header;
+                    held.header = true;
+                    held.list_of_tables = source.slice(&(start..source.text.len())).starts_with("[[");
                 }
                 depth += 1;
             }
