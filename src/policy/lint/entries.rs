@@ -55,6 +55,15 @@ pub(super) fn entries(list: &[PathRule]) -> Vec<Entry<'_>> {
     entries
 }
 
+/// A place of an entry, found in one session.
+struct Spot<'a> {
+    /// The entry, by its number.
+    entry: usize,
+    place: &'a Place,
+    /// See [`Map::root`].
+    root: Option<PathBuf>,
+}
+
 /// Relations of places in one session.
 struct Map<'a> {
     anchors: &'a Anchors,
@@ -80,13 +89,14 @@ impl<'a> Map<'a> {
         }
     }
 
+    fn spot<'b>(&self, entry: usize, rule: &'b PathRule) -> Spot<'b> {
+        Spot { entry, place: &rule.place, root: self.root(&rule.place) }
+    }
+
     /// Whether all that `inner` stands for is covered by `outer`.
-    fn covers(&self, outer: &Place, inner: &Place) -> bool {
-        if outer == inner {
-            return true;
-        }
-        let (Some(above), Some(below)) = (self.root(outer), self.root(inner)) else { return false };
-        if matches!(outer, Place::WorkspaceGlob(_)) || !below.starts_with(&above) {
+    fn covers(&self, outer: &Spot<'_>, inner: &Spot<'_>) -> bool {
+        let (Some(above), Some(below)) = (&outer.root, &inner.root) else { return false };
+        if matches!(outer.place, Place::WorkspaceGlob(_)) || !below.starts_with(above) {
             return false;
         }
         let hidden = |root: &PathBuf| below.starts_with(root) && !above.starts_with(root) && !below.starts_with(&self.anchors.workspace);
@@ -125,24 +135,29 @@ pub(super) fn find(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
 
 /// Entries that others of the list make superfluous. From the end, so that of two equal ones the second is found.
 fn repeated(subject: &Subject<'_>, map: &Map<'_>, entries: &[Entry<'_>], findings: &mut Vec<Finding>) {
+    let spots: Vec<Spot<'_>> =
+        entries.iter().enumerate().flat_map(|(at, entry)| entry.rules.iter().map(move |rule| map.spot(at, rule))).collect();
     let mut gone = vec![false; entries.len()];
     for (at, entry) in entries.iter().enumerate().rev() {
-        let others = entries.iter().enumerate().filter(|(place, other)| {
-            *place != at && !gone.get(*place).copied().unwrap_or_default() && subject.same_role(other.origin, entry.origin)
-        });
-        let others: Vec<(&Entry<'_>, &PathRule)> =
-            others.flat_map(|(_, other)| other.rules.iter().map(move |rule| (other, *rule))).collect();
+        let stays: Vec<bool> = entries
+            .iter()
+            .zip(&gone)
+            .enumerate()
+            .map(|(place, (other, gone))| place != at && !gone && subject.same_role(other.origin, entry.origin))
+            .collect();
+        let others = || spots.iter().filter(|spot| stays.get(spot.entry).copied().unwrap_or_default());
         // An equal one is the better explanation.
-        let covering = |rule: &&PathRule| {
-            let equal = others.iter().find(|(_, other)| other.place == rule.place);
-            equal.or_else(|| others.iter().find(|(_, other)| map.covers(&other.place, &rule.place))).copied()
+        let covering = |inner: &Spot<'_>| {
+            let equal = others().find(|outer| outer.place == inner.place);
+            equal.map(|spot| (spot, true)).or_else(|| others().find(|outer| map.covers(outer, inner)).map(|spot| (spot, false)))
         };
-        let Some(covered) = entry.rules.iter().map(covering).collect::<Option<Vec<_>>>() else { continue };
-        let Some((other, _)) = covered.first() else { continue };
+        let own = spots.iter().filter(|spot| spot.entry == at);
+        let Some(covered) = own.map(covering).collect::<Option<Vec<_>>>() else { continue };
+        let Some(other) = covered.first().and_then(|(spot, _)| entries.get(spot.entry)) else { continue };
         if let Some(mark) = gone.get_mut(at) {
             *mark = true;
         }
-        let equal = covered.iter().zip(&entry.rules).all(|((_, other), rule)| other.place == rule.place);
+        let equal = covered.iter().all(|(_, equal)| *equal);
         let (rule, problem): (&'static Rule, String) = if equal {
             (&rules::DUPLICATE_ENTRY, format!("`{}` is in the list already, by `{}` at {}", entry.shown(), other.shown(), place_of(other)))
         } else {
