@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,9 +18,9 @@ use crate::{
 pub const SCHEMA: u32 = 2;
 
 /// A record: the envelope, then what happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
-    /// [`SCHEMA`].
+    /// The version of the schema: [`SCHEMA`].
     pub v: u32,
     /// Counts up from 0 without a gap within a session.
     pub seq: u64,
@@ -38,7 +39,7 @@ pub struct Record {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The log begins. Always its first record.
@@ -297,7 +298,7 @@ impl Event {
 }
 
 /// Why a checkpoint was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// So many records were written since the last.
@@ -309,7 +310,7 @@ pub enum Cause {
 }
 
 /// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallStatus {
     /// It ran and succeeded.
@@ -327,7 +328,7 @@ pub enum CallStatus {
 }
 
 /// An image that the model was sent, without its pixels.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SentImage {
     /// SHA-256 over the encoded image, in hexadecimal.
     pub sha256: String,
@@ -340,7 +341,7 @@ pub struct SentImage {
 }
 
 /// A refusal by the sandbox.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Denial {
     /// What was refused: a path, `network`, or a system call.
     pub resource: String,

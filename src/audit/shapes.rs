@@ -39,6 +39,11 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether some part of a text is one.
+pub fn looks_secret(text: &str) -> bool {
+    redact(text) != text
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -436,6 +436,12 @@ pub(super) enum PolicyCommand {
     #[cfg(target_os = "linux")]
     #[command(after_help = super::policy::verify::EXAMPLES)]
     Verify(super::policy::verify::Arguments),
+    /// Find what is legal in a policy and yet probably a mistake.
+    #[command(after_help = super::policy::lint::help())]
+    Lint(super::policy::lint::Arguments),
+    /// Print the JSON Schema of a policy file, with which an editor checks and explains each key.
+    #[command(after_help = super::policy::SCHEMA_EXAMPLES)]
+    Schema,
 }
 
 const DOCTOR_EXAMPLES: &str = "\
@@ -452,7 +458,8 @@ const POLICY_EXAMPLES: &str = "\
 Examples:
   portcullis policy list
   portcullis policy show
-  portcullis policy check .portcullis/policy.toml";
+  portcullis policy check .portcullis/policy.toml
+  portcullis policy lint";
 
 const LIST_EXAMPLES: &str = "\
 Examples:

@@ -11,6 +11,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model::{Network, NetworkMode, Origin};
@@ -176,6 +177,9 @@ struct HostRule {
 
 impl HostRule {
     fn parse(text: &str) -> Result<Self, NoHost> {
+        if text.trim() != text {
+            return Err(NoHost::Characters);
+        }
         let mut words = text.split_whitespace().rev();
         let place = words.next().ok_or(NoHost::Empty)?;
         let methods: Vec<String> = match words.next() {
@@ -257,7 +261,7 @@ impl HostLists {
 }
 
 /// Why a connection is refused, or that it is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HostReason {
     /// Every list covers it.

@@ -11,7 +11,7 @@ use super::{
     compile::{self, Compiled},
     error::{Mark, PolicyError, Problem, Source, nearest, value},
     file::LARGEST_FILE,
-    layers::{self, Layers},
+    layers::{self, Layers, Role},
     model::Policy,
     partial::PartialPolicy,
 };
@@ -96,6 +96,26 @@ pub fn written(chosen: &str) -> Result<Vec<Source>, PolicyError> {
     let first = if is_path(chosen) { open(Path::new(chosen), Trust::Person)? } else { Item::preset(preset_source(chosen)?) };
     let mut sources = Vec::new();
     follow_each(first, Trust::Person, |source| sources.push(source.clone()))?;
+    Ok(sources)
+}
+
+/// The files that a policy was merged from ([`Policy::sources`]), as they are now, each once.
+///
+/// # Errors
+/// Where one can no longer be read.
+pub fn sources(policy: &Policy) -> Result<Vec<Source>, PolicyError> {
+    let mut sources: Vec<Source> = Vec::new();
+    for (file, role) in &policy.sources {
+        if sources.iter().any(|source| source.file == *file) {
+            continue;
+        }
+        let preset = PRESETS.iter().find(|(name, _)| *file == format!("policies/{name}.toml"));
+        let trust = if role == Role::Project.name() { Trust::Repository } else { Trust::Person };
+        sources.push(match preset {
+            Some((_, text)) => Source::new(file, *text),
+            None => open(Path::new(file), trust)?.source,
+        });
+    }
     Ok(sources)
 }
 

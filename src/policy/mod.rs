@@ -2,7 +2,7 @@
 //!
 //! A policy file ([`mod@file`]) is checked value by value (`compile`), put on top of what it extends and merged with the machine's
 //! and the repository's bounds ([`layers`]) into one [`Policy`]. That value is judged ([`judge`], [`command`]), told to the model
-//! ([`prose`]) and fingerprinted ([`canonical`]). All of it is pure data without a clock; [`mod@load`] alone reads files.
+//! ([`prose`]), searched for probable mistakes ([`lint`]) and fingerprinted ([`canonical`]). All of it is pure data without a clock; [`mod@load`] alone reads files.
 
 pub mod canonical;
 pub mod case_file;
@@ -15,11 +15,13 @@ pub mod groups;
 pub mod host;
 pub mod judge;
 pub mod layers;
+pub mod lint;
 pub mod load;
 pub mod model;
 pub mod partial;
 pub mod place;
 pub mod prose;
+pub mod schema;
 mod summary;
 pub mod units;
 pub mod wider;

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model::{NetworkMode, Origin, PathRule, Place, Policy};
@@ -13,7 +14,7 @@ use super::model::{NetworkMode, Origin, PathRule, Place, Policy};
 pub const GRANTED: &str = "granted";
 
 /// Access beyond what the policy gives.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Wider {
     /// Reading a file, or a folder and what is below it.

@@ -13,6 +13,7 @@ use nix::{
     errno::Errno,
     sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{plan::Plan, sys};
@@ -121,7 +122,7 @@ pub enum FromSandbox {
 }
 
 /// What the kernel was really told to enforce for a call.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Applied {
     /// The Landlock ABI that the ruleset was built for.
     pub landlock_abi: u32,
@@ -170,7 +171,7 @@ pub struct Exit {
 }
 
 /// A system call that the filter refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedCall {
     /// Its name.
     pub call: String,
@@ -189,7 +190,7 @@ impl RefusedCall {
 }
 
 /// Something that a call had made in the workspace and that was taken out of effect at its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Undone {
     /// Where it was.
     pub path: PathBuf,
@@ -202,7 +203,7 @@ pub struct Undone {
 }
 
 /// Why something that a call had made must not stay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UndoneKind {
     /// It has a protected name.

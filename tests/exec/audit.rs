@@ -132,3 +132,52 @@ fn a_key_that_others_can_read_seals_nothing() {
     assert_eq!(finish(&mut world.command(&["audit", "key", "rotate"])).code(), Some(0));
     world.play([Turn::message("Done.")]).well();
 }
+
+#[test]
+fn each_record_of_a_session_is_what_the_schema_says() {
+    let world = World::new();
+    let workspace = world.workspace().display().to_string();
+    assert_eq!(finish(&mut world.command(&["policy", "verify", "--workspace", &workspace, "--save"])).code(), Some(0));
+    let turns = [
+        one(shell("echo hello > file; cat ~/.ssh/id_ed25519; touch .git/hooks/x")),
+        one(shell("unshare -r true; exit 3")),
+        one(shell("git push origin main")),
+        Turn::message("Done."),
+    ];
+    world.play(turns);
+    assert_eq!(finish(&mut world.command(&["audit", "erase", "last", "5"])).code(), Some(0));
+    let quiet = "schema = 1\nname = \"quiet\"\nextends = \"workspace-write\"\n[audit]\ndetail = \"metadata\"\n";
+    let quiet = world.write("quiet.toml", quiet).display().to_string();
+    world.play_with(&["--policy", &quiet], [one(shell("echo hello; cat /etc/shadow")), Turn::message("Done.")]);
+
+    let schema = finish(&mut world.command(&["audit", "schema"])).stdout;
+    let validator = jsonschema::draft202012::new(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let logs: String = world.logs().iter().map(|log| std::fs::read_to_string(log).unwrap()).collect();
+    let records: Vec<serde_json::Value> = logs.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut met = std::collections::BTreeSet::new();
+    for record in &records {
+        let faults: Vec<String> = validator.iter_errors(record).map(|error| error.to_string()).collect();
+        assert_eq!(faults, Vec::<String>::new(), "{record}");
+        met.insert(record["event"].as_str().unwrap_or("erased").to_owned());
+        if record["event"].is_string() {
+            let mut unknown = record.clone();
+            unknown["event"] = "no_such_event".into();
+            assert!(!validator.is_valid(&unknown), "{unknown}");
+        }
+    }
+    for event in [
+        "log_opened",
+        "certificate",
+        "policy",
+        "session_start",
+        "call_intent",
+        "call_outcome",
+        "turn_end",
+        "checkpoint",
+        "session_end",
+        "erased",
+    ] {
+        assert!(met.contains(event), "no {event} among {met:?}");
+    }
+    assert!(records.iter().any(|record| record["denials"].as_array().is_some_and(|denials| !denials.is_empty())));
+}

@@ -12,8 +12,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{exit::Exit, report as say, resolve::Folders};
-use crate::audit::reading::{self, SessionFiles};
+use super::{exit::Exit, output, report as say, resolve::Folders};
+use crate::audit::{
+    reading::{self, SessionFiles},
+    schema,
+};
 
 /// For `--help`.
 pub(super) const EXAMPLES: &str = "\
@@ -64,7 +67,17 @@ pub(super) enum AuditCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Print the JSON Schema of a record.
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
 }
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  portcullis audit schema > record.schema.json
+  portcullis audit schema | jq '.\"$id\"'
+
+Every line of a log of a session is such a record. Ends with 0.";
 
 /// Does it.
 pub(super) fn run(command: &AuditCommand) -> Exit {
@@ -74,6 +87,7 @@ pub(super) fn run(command: &AuditCommand) -> Exit {
         AuditCommand::Show(arguments) => show::run(arguments, &folders),
         AuditCommand::Report(arguments) => report::run(arguments, &folders),
         AuditCommand::Export(arguments) => export::run(arguments, &folders),
+        AuditCommand::Schema => output::print(&format!("{:#}\n", schema::record())).err().unwrap_or(Exit::Success),
         AuditCommand::Head => keep::head(&folders),
         AuditCommand::Key(command) => keep::key(command, &folders),
         AuditCommand::Erase { session, records } => keep::erase(session, records, &folders),

@@ -2,7 +2,10 @@
 
 pub(super) mod diff;
 pub(super) mod explain;
+pub(super) mod lint;
+mod machine;
 pub(super) mod replay;
+mod sarif;
 pub(super) mod test;
 #[cfg(target_os = "linux")]
 pub(super) mod verify;
@@ -20,6 +23,16 @@ use crate::{
     },
 };
 
+/// For `--help`.
+pub(super) const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  portcullis policy schema > ~/.config/portcullis/policy.schema.json
+  portcullis policy schema | jq '.\"$defs\".FilesystemShape.properties | keys'
+
+With `#:schema ./policy.schema.json` as its first line, a policy file is checked by editors that know Taplo or Even Better TOML.
+
+Ends with 0.";
+
 /// Does what was typed.
 pub(super) fn run(command: &PolicyCommand) -> Exit {
     let text = match command {
@@ -32,8 +45,10 @@ pub(super) fn run(command: &PolicyCommand) -> Exit {
         PolicyCommand::Check { file } => check(file),
         PolicyCommand::Diff(arguments) => return diff::run(arguments),
         PolicyCommand::Test(arguments) => return test::run(arguments),
+        PolicyCommand::Schema => Ok(format!("{:#}\n", policy::schema::policy())),
         PolicyCommand::Explain(arguments) => return explain::run(arguments),
         PolicyCommand::Replay(arguments) => return replay::run(arguments),
+        PolicyCommand::Lint(arguments) => return lint::run(arguments),
         #[cfg(target_os = "linux")]
         PolicyCommand::Verify(arguments) => return verify::run(arguments),
     };
