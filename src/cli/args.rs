@@ -430,6 +430,10 @@ pub(super) enum PolicyCommand {
     #[cfg(target_os = "linux")]
     #[command(after_help = super::policy::verify::EXAMPLES)]
     Verify(super::policy::verify::Arguments),
+    /// Run a command once, confined, see what it reaches for, and propose the smallest policy that lets it.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = super::policy::learn::EXAMPLES)]
+    Learn(super::policy::learn::Arguments),
 }
 
 const DOCTOR_EXAMPLES: &str = "\

@@ -14,6 +14,7 @@ pub mod groups;
 pub mod host;
 pub mod judge;
 pub mod layers;
+pub mod learn;
 pub mod load;
 pub mod model;
 pub mod partial;

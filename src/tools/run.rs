@@ -136,7 +136,7 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
                 Ok(FromSandbox::Started(what)) => applied = what,
                 Ok(FromSandbox::Exited(how)) => exit = Some(how),
                 Ok(FromSandbox::Failed { step, reason, errno }) => refused = Some(LaunchError::Refused { step, reason, errno }),
-                Ok(FromSandbox::Terminal | FromSandbox::Listener) => return Err(MessageError::Closed.into()),
+                Ok(FromSandbox::Terminal | FromSandbox::Listener | FromSandbox::Observed(_)) => return Err(MessageError::Closed.into()),
                 Err(MessageError::Closed) => break,
                 Err(error) => return Err(error.into()),
             },

@@ -1,6 +1,8 @@
 //! `portcullis policy`: what policies there are, what one says and what it means.
 
 pub(super) mod explain;
+#[cfg(target_os = "linux")]
+pub(super) mod learn;
 pub(super) mod replay;
 #[cfg(target_os = "linux")]
 pub(super) mod verify;
@@ -32,6 +34,8 @@ pub(super) fn run(command: &PolicyCommand) -> Exit {
         PolicyCommand::Replay(arguments) => return replay::run(arguments),
         #[cfg(target_os = "linux")]
         PolicyCommand::Verify(arguments) => return verify::run(arguments),
+        #[cfg(target_os = "linux")]
+        PolicyCommand::Learn(arguments) => return learn::run(arguments),
     };
     match text.and_then(|text| output::print(&text)) {
         Ok(()) => Exit::Success,

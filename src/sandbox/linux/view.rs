@@ -255,9 +255,11 @@ fn copy_in_workspace(plan: &Plan, root: &mut Root) -> Result<OwnedFd, Failure> {
 /// With the host's network, names must resolve: `/etc/resolv.conf` is often a link to a file that a service keeps elsewhere.
 fn resolver_configuration(plan: &Plan) -> Option<Root> {
     let real = fs::canonicalize("/etc/resolv.conf").ok()?;
-    let visible = |root: &Root| real.starts_with(&root.target);
+    let around = plan.roots.iter().filter(|root| real.starts_with(&root.target));
+    // A private folder in the host's place does not hold it.
+    let visible = around.max_by_key(|root| root.target.components().count()).is_some_and(|root| !root.is_private());
     let granted = plan.roots.iter().any(|root| Path::new("/etc/resolv.conf").starts_with(&root.target));
-    (granted && !plan.roots.iter().any(visible)).then(|| Root {
+    (granted && !visible).then(|| Root {
         target: real.clone(),
         source: real,
         access: Access::Read,
