@@ -17,12 +17,12 @@ use nix::{
 };
 
 use super::{exit::Exit, report, resolve};
+use crate::policy::learn::Observation;
 use crate::sandbox::{
     Call, EndedBy, FromSandbox, LaunchError, Launcher, Plan, Program, RefusedCall, ToSandbox,
     message::{Launch, MessageError},
     sys,
 };
-use crate::policy::learn::Observation;
 use crate::tools::{VIEW_CHANGED, denial};
 use crate::ui::sanitize::visible_line;
 

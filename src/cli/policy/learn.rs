@@ -75,8 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return Exit::Output;
         }
     }
-    let anchors =
-        Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
     let floor = learn::floor(policy, &anchors, &session.state);
     let plan = resolved.plan.observing(&floor.iter().map(|floor| floor.path.clone()).collect::<Vec<_>>());
     if policy.network.mode == NetworkMode::Open {

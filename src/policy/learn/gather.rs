@@ -10,11 +10,7 @@ const ENOUGH: usize = 4;
 
 /// The smallest set of entries that covers all `paths`: what lies below another one is taken up by it, and a folder of which four or more entries
 /// are wanted stands for them all, unless it is `wide`. The values of what is taken up are joined.
-pub(super) fn gather<T>(
-    paths: BTreeMap<PathBuf, T>,
-    wide: impl Fn(&Path) -> bool,
-    join: impl Fn(&mut T, T),
-) -> BTreeMap<PathBuf, T> {
+pub(super) fn gather<T>(paths: BTreeMap<PathBuf, T>, wide: impl Fn(&Path) -> bool, join: impl Fn(&mut T, T)) -> BTreeMap<PathBuf, T> {
     let mut kept = take_up(paths, &join);
     loop {
         let mut counts: BTreeMap<&Path, usize> = BTreeMap::new();

@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::{
         groups,
-        judge::{Access, Judge, Reason},
+        judge::{Access, Judge, Reason, hides},
         model::{Origin, PathRule, Place, Policy},
         place,
     },
@@ -57,7 +57,7 @@ pub(super) fn paths(base: &Base<'_>, observations: &[Observation]) -> Proposal {
 
 impl Judged<'_> {
     fn look(&mut self, Observation { reach, program, times }: &Observation) {
-        let Reach::Path { touch, named, path, anchor, folder, able, outcome } = reach else { return };
+        let Reach::Path { touch, named, link, path, anchor, folder, able, outcome } = reach else { return };
         let mut uses = Uses::default();
         uses.add(program, *times);
         let write = *touch == Touch::Write;
@@ -82,9 +82,12 @@ impl Judged<'_> {
                 if is_readable(self.base.policy, self.base, &self.judge, one) || (*folder && self.is_around(one)) {
                     continue;
                 }
-                let reason = match *folder && self.is_wide(one, false) {
-                    true => Some("to list it, all that is in it would have to be readable".to_owned()),
-                    false => self.unnameable(one),
+                let reason = if *folder && self.is_wide(one, false) {
+                    Some("to list it, all that is in it would have to be readable".to_owned())
+                } else if *link && one == named && self.is_in_private_home(one) {
+                    Some(format!("a link to {}, and a private home has no links of the real one", self.shown(path)))
+                } else {
+                    self.unnameable(one)
                 };
                 match reason {
                     Some(reason) => self.withhold(false, one, reason, uses.clone()),
@@ -146,7 +149,14 @@ impl Judged<'_> {
         let rules = policy.filesystem.deny.iter().chain(policy.filesystem.protect.iter().filter(|_| write));
         let mut held = rules.filter_map(|rule| anchors.path(&rule.place)).chain(floor.iter().map(|floor| floor.path.clone()));
         let holds = |path: &Path| path.starts_with(folder);
-        by_name || [&anchors.home, &anchors.workspace, &anchors.temporary].into_iter().any(|path| holds(path)) || holds(private) || held.any(|path| holds(&path))
+        by_name
+            || [&anchors.home, &anchors.workspace, &anchors.temporary].into_iter().any(|path| holds(path))
+            || holds(private)
+            || held.any(|path| holds(&path))
+    }
+
+    fn is_in_private_home(&self, path: &Path) -> bool {
+        path.starts_with(&self.base.anchors.home) && hides(self.base.policy, &Place::PrivateHome)
     }
 
     fn unnameable(&self, path: &Path) -> Option<String> {
@@ -203,7 +213,8 @@ impl Judged<'_> {
             };
             list.retain(|entry| {
                 let Some(bound) = entry.covers.iter().find(|path| !given(path)) else { return true };
-                let origin = judge.judge(bound, access).because.rule.map_or_else(|| "another layer".to_owned(), |rule| rule.origin.to_string());
+                let origin =
+                    judge.judge(bound, access).because.rule.map_or_else(|| "another layer".to_owned(), |rule| rule.origin.to_string());
                 let path = entry.covers.first().cloned().unwrap_or_default();
                 self.withheld.entry((write, path, format!("not for this policy to give: {origin}"))).or_default().join(entry.uses.clone());
                 false

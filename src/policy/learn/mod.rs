@@ -55,6 +55,8 @@ pub enum Reach {
         touch: Touch,
         /// As the program named it.
         named: PathBuf,
+        /// Whether that is a symbolic link itself.
+        link: bool,
         /// Where it really lies.
         path: PathBuf,
         /// What would have to be granted: the path itself, or the nearest folder above it that there is, if it is made or removed.
@@ -224,8 +226,7 @@ pub fn floor(policy: &Policy, anchors: &Anchors, state: &Path) -> Vec<Floor> {
         let rule = verdict.because.rule.filter(|_| verdict.allowed);
         rule.is_some_and(|rule| anchors.path(&rule.place).is_some_and(|place| place.starts_with(path)))
     };
-    let mut floor: Vec<Floor> =
-        places.filter(|(path, _)| !named_by_policy(path)).map(|(path, reason)| Floor { path, reason }).collect();
+    let mut floor: Vec<Floor> = places.filter(|(path, _)| !named_by_policy(path)).map(|(path, reason)| Floor { path, reason }).collect();
     floor.push(Floor { path: state.to_path_buf(), reason: "the state of portcullis".to_owned() });
     floor
 }

@@ -47,7 +47,8 @@ const OWN_PLACES: [&str; 2] = ["/proc", "/dev"];
 /// In the program's process, before its filters: asks the init to trace it, and waits until it does.
 pub fn wait_for_observer() -> Result<(), Failure> {
     let failure = |errno| {
-        Failure::errno("be observed", errno).with_remedy("Tracing may be forbidden here (kernel.yama.ptrace_scope above 1, a container's filter)")
+        Failure::errno("be observed", errno)
+            .with_remedy("Tracing may be forbidden here (kernel.yama.ptrace_scope above 1, a container's filter)")
     };
     ptrace::traceme().map_err(failure)?;
     raise(Signal::SIGSTOP).map_err(failure)
@@ -140,7 +141,7 @@ impl Observer {
             (_, libc::PTRACE_EVENT_SECCOMP) => self.before_call(pid),
             (_, libc::PTRACE_EVENT_EXEC) => {
                 self.begun = true;
-                self.note_program(pid);
+                self.note_interpreter(pid);
             }
             (signal, 0) if signal == libc::SIGTRAP | 0x80 => self.after_call(pid),
             (libc::SIGSTOP, 0) if !self.tasks.entry(pid).or_default().known => {
@@ -201,9 +202,11 @@ impl Observer {
         }
     }
 
-    /// The program that a process has become, which for a script is its interpreter.
-    fn note_program(&mut self, pid: Pid) {
-        if let Some(path) = link(pid, "exe") {
+    /// What a process has become, where that is not what it asked for: the interpreter of a script.
+    fn note_interpreter(&mut self, pid: Pid) {
+        let Some(path) = link(pid, "exe") else { return };
+        let asked = |one: &Pending| matches!(one, Pending::Path(named) if named.path == path);
+        if !self.tasks.get(&pid).is_some_and(|task| task.pending.iter().any(asked)) {
             let one = NamedPath { touch: Touch::Run, opens: false, named: path.clone(), anchor: path.clone(), path, able: true };
             self.note_path(pid, one, Outcome::Done);
         }
@@ -216,7 +219,8 @@ impl Observer {
         let anchor = if one.touch == Touch::Write { one.anchor } else { one.path.clone() };
         let folder = anchor.is_dir();
         let NamedPath { touch, named, path, able, .. } = one;
-        self.note(pid, Reach::Path { touch, named, path, anchor, folder, able, outcome });
+        let link = named.is_symlink();
+        self.note(pid, Reach::Path { touch, named, link, path, anchor, folder, able, outcome });
     }
 
     fn note(&mut self, pid: Pid, reach: Reach) {

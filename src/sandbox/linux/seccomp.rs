@@ -11,8 +11,7 @@ use seccompiler::{
 };
 
 use super::{
-    Failure,
-    observed_calls,
+    Failure, observed_calls,
     system_calls::{ALLOWED, ALLOWED_ON_THIS_ARCHITECTURE, SYS_FCHMODAT2, refused_outright},
 };
 use crate::{policy::NetworkMode, sandbox::sys};

@@ -259,13 +259,7 @@ fn resolver_configuration(plan: &Plan) -> Option<Root> {
     // A private folder in the host's place does not hold it.
     let visible = around.max_by_key(|root| root.target.components().count()).is_some_and(|root| !root.is_private());
     let granted = plan.roots.iter().any(|root| Path::new("/etc/resolv.conf").starts_with(&root.target));
-    (granted && !visible).then(|| Root {
-        target: real.clone(),
-        source: real,
-        access: Access::Read,
-        required: false,
-        copy: None,
-    })
+    (granted && !visible).then(|| Root { target: real.clone(), source: real, access: Access::Read, required: false, copy: None })
 }
 
 fn copy_devices() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
