@@ -15,11 +15,13 @@ impl Plan {
     ///
     /// Three things are not what they were, so that more can be seen and no more can be reached. A private home shows the real one, and takes
     /// what is written as before: it is an overlay. `/run`, where the sockets of the host's services lie, is empty. And without a network there
-    /// is a loopback of the call's own, so that it is known what the command would connect to.
+    /// is a loopback of the call's own, so that it is known what the command would connect to. Who has no home folder (`has_home`) keeps the
+    /// private one.
     #[must_use]
-    pub fn observing(&self, floor: &[PathBuf]) -> Self {
+    pub fn observing(&self, floor: &[PathBuf], has_home: bool) -> Self {
         let mut plan = self.clone();
-        for root in plan.roots.iter_mut().filter(|root| root.target == self.home && root.source.starts_with(&self.private)) {
+        let private_home = |root: &&mut Root| has_home && root.target == self.home && root.source.starts_with(&self.private);
+        for root in plan.roots.iter_mut().filter(private_home) {
             root.source.clone_from(&self.home);
             root.copy = (root.access == Access::Write).then(|| self.private.join("copies/home"));
         }

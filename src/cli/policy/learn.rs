@@ -17,7 +17,7 @@ use super::super::{
 use crate::{
     policy::{
         self, Anchors, NetworkMode,
-        learn::{self, Base, Observation, Outcome, Proposal, Reach},
+        learn::{self, Base, Floor, Observation, Outcome, Proposal, Reach},
         load::DEFAULT_PRESET,
     },
     sandbox::{Program, observing::OBSERVING_FOLDERS, plan::INSIDE_TMP},
@@ -76,8 +76,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         }
     }
     let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
-    let floor = learn::floor(policy, &anchors, &session.state);
-    let plan = resolved.plan.observing(&floor.iter().map(|floor| floor.path.clone()).collect::<Vec<_>>());
+    let floor = with_targets(learn::floor(policy, &anchors, &session.state), policy, &anchors);
+    let places: Vec<PathBuf> = floor.iter().map(|floor| floor.path.clone()).collect();
+    let plan = resolved.plan.observing(&places, session.home.is_dir());
     if policy.network.mode == NetworkMode::Open {
         report(&"this policy opens the network: while it is observed, the command can send what it reads anywhere");
     }
@@ -106,6 +107,19 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
     summarise(arguments, &proposal, ended, &heard);
     Exit::Success
+}
+
+/// The floor, with what it and the policy's own denials lead to by way of links: a key is no less one where it really lies.
+fn with_targets(mut floor: Vec<Floor>, policy: &policy::Policy, anchors: &Anchors) -> Vec<Floor> {
+    let denied = policy.filesystem.deny.iter();
+    let denied = denied.filter_map(|rule| Some(Floor { path: anchors.path(&rule.place)?, reason: rule.origin.to_string() }));
+    let named: Vec<Floor> = floor.iter().cloned().chain(denied).collect();
+    let targets = named.into_iter().filter_map(|Floor { path, reason }| {
+        let real = fs::canonicalize(&path).ok().filter(|real| *real != path)?;
+        Some(Floor { path: real, reason })
+    });
+    floor.extend(targets);
+    floor
 }
 
 /// What was used and is not on the host.

@@ -282,7 +282,8 @@ fn copy_devices() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
 fn denied_outside(plan: &Plan) -> Vec<(PathBuf, bool)> {
     let outside = |path: &&PathBuf| {
         let innermost = plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count());
-        innermost.is_none_or(|root| root.is_private())
+        // A copy shows what the host has, links included, and they are followed as in any granted folder.
+        innermost.is_none_or(|root| root.source != root.target)
     };
     plan.deny.iter().filter(outside).filter_map(|path| Some((path.clone(), fs::metadata(path).ok()?.is_dir()))).collect()
 }
