@@ -52,3 +52,71 @@ impl Plan {
         plan
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        policy,
+        sandbox::{Root, Session},
+    };
+
+    fn session() -> Session {
+        Session {
+            workspace: "/home/me/project".into(),
+            home: "/home/me".into(),
+            private: "/scratch/portcullis-x".into(),
+            state: "/home/me/state".into(),
+            linked: None,
+            environment: BTreeMap::from([("PATH".to_owned(), "/home/me/tools:/home/me/project/bin:/usr/bin".to_owned())]),
+        }
+    }
+
+    fn plan(preset: &str) -> Plan {
+        Plan::new(&policy::preset(preset).unwrap(), &session()).unwrap()
+    }
+
+    /// Where a change would be one of the host's.
+    fn written(plan: &Plan) -> Vec<&Root> {
+        plan.roots.iter().filter(|root| root.access == Access::Write && !root.is_private()).collect()
+    }
+
+    #[test]
+    fn everything_is_readable_and_nothing_more_is_writable_or_unprotected() {
+        for preset in ["workspace-write", "read-only", "locked", "networked"] {
+            let (base, observing) = (plan(preset), plan(preset).observing(&["/home/me/.ssh".into()], true));
+            assert_eq!(written(&base), written(&observing), "{preset}");
+            assert!(observing.roots.iter().any(|root| root.target == Path::new("/") && root.access == Access::Read), "{preset}");
+            assert!(base.deny.iter().all(|path| observing.deny.contains(path)), "{preset}");
+            for denied in ["/home/me/.ssh", "/home/me/state", "/scratch/portcullis-x"] {
+                assert!(observing.deny.contains(&denied.into()), "{preset}: {denied}");
+            }
+            let kept = |plan: &Plan| (plan.protect.clone(), plan.protect_globs.clone(), plan.deny_globs.clone(), plan.git, plan.limits);
+            assert_eq!(kept(&base), kept(&observing), "{preset}");
+            let reaches = if base.network == NetworkMode::None { NetworkMode::Loopback } else { base.network };
+            assert_eq!(observing.network, reaches, "{preset}");
+        }
+    }
+
+    #[test]
+    fn a_private_home_shows_the_real_one_and_keeps_what_is_written() {
+        let home = |plan: &Plan| plan.roots.iter().find(|root| root.target == Path::new("/home/me")).cloned().unwrap();
+        let shown = home(&plan("workspace-write").observing(&[], true));
+        assert_eq!((shown.source.as_path(), shown.copy.is_some()), (Path::new("/home/me"), true));
+        assert_eq!(
+            home(&plan("workspace-write").observing(&[], false)),
+            home(&plan("workspace-write")),
+            "who has no home keeps the private one"
+        );
+    }
+
+    #[test]
+    fn programs_of_the_home_folder_are_found_and_those_of_the_workspace_are_not() {
+        let policy = policy::preset("workspace-write").unwrap();
+        let path = |plan: &Plan| plan.environment(&policy, &session()).into_iter().find(|(name, _)| name == "PATH").unwrap().1;
+        assert_eq!(path(&plan("workspace-write").observing(&[], true).observing_environment()), "/home/me/tools:/usr/bin");
+        assert_eq!(path(&plan("workspace-write")), "/usr/bin");
+    }
+}

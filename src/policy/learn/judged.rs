@@ -42,13 +42,17 @@ struct Judged<'a> {
     judge: Judge,
     read: BTreeMap<PathBuf, Wanted>,
     write: BTreeMap<PathBuf, Wanted>,
+    /// What the command wrote where the base lets it, which has to stay so: a place that a list names is the real one, and no more the private
+    /// home's.
+    written: BTreeSet<PathBuf>,
     withheld: BTreeMap<(bool, PathBuf, String), Uses>,
 }
 
 /// The part of a proposal that is about paths.
 pub(super) fn paths(base: &Base<'_>, observations: &[Observation]) -> Proposal {
     let judge = Judge::new(base.policy, base.anchors);
-    let mut judged = Judged { base, judge, read: BTreeMap::new(), write: BTreeMap::new(), withheld: BTreeMap::new() };
+    let mut judged =
+        Judged { base, judge, read: BTreeMap::new(), write: BTreeMap::new(), written: BTreeSet::new(), withheld: BTreeMap::new() };
     for observation in observations {
         judged.look(observation);
     }
@@ -67,6 +71,7 @@ impl Judged<'_> {
         }
         if write {
             if self.judge.judge(path, Access::Write).allowed {
+                self.written.insert(path.clone());
                 return;
             }
             match self.kept_from_writing(anchor, *folder, *able) {
@@ -179,7 +184,8 @@ impl Judged<'_> {
             }
             None => true,
         });
-        let read = gather(read, |folder| self.is_wide(folder, false), Wanted::join);
+        let wide = |folder: &Path| self.is_wide(folder, false) || self.written.iter().any(|path| path.starts_with(folder));
+        let read = gather(read, wide, Wanted::join);
         let entry = |(text, wanted): (String, Wanted)| Entry { text, covers: wanted.covers, uses: wanted.uses };
         let named = groups.into_iter().map(|(name, wanted)| (format!("@{name}"), wanted));
         let texts = |paths: BTreeMap<PathBuf, Wanted>| {
@@ -190,6 +196,7 @@ impl Judged<'_> {
             write: texts(write).into_iter().map(entry).collect(),
             ..Proposal::default()
         };
+        self.leave_as_written(&mut proposal);
         self.leave_to_bounds(&mut proposal);
         let withheld = self.withheld.iter().map(|((write, path, reason), uses)| Withheld {
             what: self.shown(path),
@@ -199,6 +206,24 @@ impl Judged<'_> {
         });
         proposal.withheld = withheld.collect();
         proposal
+    }
+
+    /// Takes out what would keep the command from writing what it wrote in its private home: the real place would be in the way, read-only.
+    fn leave_as_written(&mut self, proposal: &mut Proposal) {
+        let judge = Judge::new(&with(self.base.policy, proposal), self.base.anchors);
+        let closed: Vec<&PathBuf> = self.written.iter().filter(|path| !judge.judge(path, Access::Write).allowed).collect();
+        proposal.read.retain(|entry| {
+            let places: Vec<PathBuf> = places(&entry.text).iter().filter_map(|rule| self.base.anchors.path(&rule.place)).collect();
+            if !closed.iter().any(|path| places.iter().any(|place| path.starts_with(place))) {
+                return true;
+            }
+            let reason =
+                "the command also writes there, in its private home; list it under read or write yourself, for the real one".to_owned();
+            for path in &entry.covers {
+                self.withheld.entry((false, path.clone(), reason.clone())).or_default().join(entry.uses.clone());
+            }
+            false
+        });
     }
 
     /// Takes out what would be in vain: what the machine's file or the repository's leaves out stays out, whatever a chosen policy lists.
