@@ -162,6 +162,26 @@ fn keys_and_secret_files_are_neither_readable_while_learning_nor_proposed() {
 }
 
 #[test]
+fn keys_are_out_of_reach_also_where_the_base_denies_nothing_and_by_the_place_that_a_link_names() {
+    let scene = Scene::new();
+    fs::write(scene.outside.join("key"), SECRET).unwrap();
+    std::os::unix::fs::symlink(scene.outside.join("key"), scene.host.home.join(".vault-token")).unwrap();
+    let policy = scene.host.root.join("open.toml");
+    let rules =
+        "[filesystem]\nread = [\"@system\", \"@workspace\"]\nwrite = [\"@workspace\", \"@tmp\", \"@home\"]\n[limits]\nprocesses = 512";
+    fs::write(&policy, format!("schema = 1\nname = \"open\"\n{rules}\n")).unwrap();
+    let script = format!("cat ~/.ssh/id_ed25519 ~/.vault-token {} {}", scene.at("key"), scene.at("data"));
+    let learned = scene.learn(&policy.display().to_string(), &["sh", "-c", &script]);
+    assert!(!learned.ended.stdout.contains(SECRET) && learned.ended.stdout.contains("outside data"), "{:#?}", learned.ended);
+    assert!(learned.entries().contains(&scene.at("data")), "{}", learned.text);
+    assert!(learned.entries().contains(&format!("extends = \"{}\"", policy.display())), "{}", learned.text);
+    for held in ["id_ed25519", "vault", &scene.at("key")] {
+        assert!(!learned.entries().contains(held), "{held}: {}", learned.text);
+    }
+    assert!(learned.comments().contains(&format!("{} (deny floor: policies/groups.toml:", scene.at("key"))), "{}", learned.text);
+}
+
+#[test]
 fn the_state_of_portcullis_is_out_of_reach_and_not_proposed() {
     let scene = Scene::new();
     // Elsewhere than in the private /tmp, where it would not be in view at all.

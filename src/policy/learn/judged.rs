@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use globset::GlobMatcher;
+
 use super::{
     super::{
         groups,
@@ -40,6 +42,8 @@ impl Wanted {
 struct Judged<'a> {
     base: &'a Base<'a>,
     judge: Judge,
+    /// Names that hold secrets by convention. A policy looks for them in the workspace; a proposal goes by them everywhere.
+    secret: Vec<GlobMatcher>,
     read: BTreeMap<PathBuf, Wanted>,
     write: BTreeMap<PathBuf, Wanted>,
     /// What the command wrote where the base lets it, which has to stay so: a place that a list names is the real one, and no more the private
@@ -51,8 +55,15 @@ struct Judged<'a> {
 /// The part of a proposal that is about paths.
 pub(super) fn paths(base: &Base<'_>, observations: &[Observation]) -> Proposal {
     let judge = Judge::new(base.policy, base.anchors);
-    let mut judged =
-        Judged { base, judge, read: BTreeMap::new(), write: BTreeMap::new(), written: BTreeSet::new(), withheld: BTreeMap::new() };
+    let mut judged = Judged {
+        base,
+        judge,
+        secret: secret_names(),
+        read: BTreeMap::new(),
+        write: BTreeMap::new(),
+        written: BTreeSet::new(),
+        withheld: BTreeMap::new(),
+    };
     for observation in observations {
         judged.look(observation);
     }
@@ -91,6 +102,8 @@ impl Judged<'_> {
                     Some("to list it, all that is in it would have to be readable".to_owned())
                 } else if *link && one == named && self.is_in_private_home(one) {
                     Some(format!("a link to {}, and a private home has no links of the real one", self.shown(path)))
+                } else if self.is_secret(one) {
+                    Some("a name of @secret-files".to_owned())
                 } else {
                     self.unnameable(one)
                 };
@@ -160,6 +173,11 @@ impl Judged<'_> {
             || held.any(|path| holds(&path))
     }
 
+    fn is_secret(&self, path: &Path) -> bool {
+        let below_root = path.strip_prefix("/").unwrap_or(path);
+        below_root.ancestors().any(|part| self.secret.iter().any(|name| name.is_match(part)))
+    }
+
     fn is_in_private_home(&self, path: &Path) -> bool {
         path.starts_with(&self.base.anchors.home) && hides(self.base.policy, &Place::PrivateHome)
     }
@@ -174,7 +192,8 @@ impl Judged<'_> {
 
     fn proposal(mut self) -> Proposal {
         let (mut read, write) = (std::mem::take(&mut self.read), std::mem::take(&mut self.write));
-        let write = gather(write, |folder| self.is_wide(folder, true), Wanted::join);
+        let holds_withheld = |folder: &Path| self.withheld.keys().any(|(_, path, _)| path.starts_with(folder));
+        let write = gather(write, |folder| self.is_wide(folder, true) || holds_withheld(folder), Wanted::join);
         read.retain(|path, _| !write.keys().any(|above| path.starts_with(above)));
         let mut groups: BTreeMap<&str, Wanted> = BTreeMap::new();
         read.retain(|path, wanted| match group_of(self.base, path) {
@@ -184,7 +203,9 @@ impl Judged<'_> {
             }
             None => true,
         });
-        let wide = |folder: &Path| self.is_wide(folder, false) || self.written.iter().any(|path| path.starts_with(folder));
+        let wide = |folder: &Path| {
+            self.is_wide(folder, false) || holds_withheld(folder) || self.written.iter().any(|path| path.starts_with(folder))
+        };
         let read = gather(read, wide, Wanted::join);
         let entry = |(text, wanted): (String, Wanted)| Entry { text, covers: wanted.covers, uses: wanted.uses };
         let named = groups.into_iter().map(|(name, wanted)| (format!("@{name}"), wanted));
@@ -246,6 +267,15 @@ impl Judged<'_> {
             });
         }
     }
+}
+
+fn secret_names() -> Vec<GlobMatcher> {
+    let group = groups::group("secret-files").ok().flatten();
+    let globs = group.iter().flat_map(|group| &group.rules).filter_map(|rule| match &rule.place {
+        Place::WorkspaceGlob(glob) => place::compile(glob).ok(),
+        _ => None,
+    });
+    globs.collect()
 }
 
 /// Whether a path can be read under `policy`, and is what it was in the run. A private home has nothing in it but what the command makes: of

@@ -73,6 +73,16 @@ fn what_the_base_covers_is_not_proposed() {
 }
 
 #[test]
+fn a_secret_of_another_project_is_not_proposed_nor_a_folder_that_holds_it() {
+    let names = [".env", "a", "b", "c", "d", "e"];
+    let (proposal, ..) = proposed("workspace-write", &names.map(|name| read(&format!("/srv/other/{name}"))));
+    assert_eq!(texts(&proposal.read), ["/srv/other/a", "/srv/other/b", "/srv/other/c", "/srv/other/d", "/srv/other/e"]);
+    assert_eq!(proposal.withheld[0].what, "/srv/other/.env");
+    let (proposal, ..) = proposed("workspace-write", &names.map(|name| read(&format!("/srv/other/{name}.example"))));
+    assert_eq!(texts(&proposal.read), ["/srv/other"]);
+}
+
+#[test]
 fn what_is_also_written_in_the_private_home_stays_there() {
     let (proposal, ..) = proposed("workspace-write", &[read("/home/me/.tool"), read("/home/me/.other"), write("/home/me/.tool")]);
     assert_eq!(texts(&proposal.read), ["~/.other"]);

@@ -3,7 +3,7 @@
 //! The program asks to be traced before its filters are installed, and one more filter stops it at the calls of [`super::observed_calls`]; at
 //! every other it runs at full speed. Nothing of it is a boundary: what may be done is decided by the mounts, Landlock and the other filters,
 //! as ever. A path lies in the program's own memory and can be changed between the look at it and the call, so a race can make what is noted
-//! wrong or incomplete, and never the program freer.
+//! wrong or incomplete, and never the program freer. One thing differs for the program: a stop by a signal (`SIGSTOP`) does not last.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -141,6 +141,11 @@ impl Observer {
             (_, libc::PTRACE_EVENT_SECCOMP) => self.before_call(pid),
             (_, libc::PTRACE_EVENT_EXEC) => {
                 self.begun = true;
+                // A thread that becomes a program takes the number of its process.
+                let former = ptrace::getevent(pid).map_or(pid, |number| Pid::from_raw(i32::try_from(number).unwrap_or(0)));
+                if let Some(task) = (former != pid).then(|| self.tasks.remove(&former)).flatten() {
+                    self.tasks.insert(pid, task);
+                }
                 self.note_interpreter(pid);
             }
             (signal, 0) if signal == libc::SIGTRAP | 0x80 => self.after_call(pid),

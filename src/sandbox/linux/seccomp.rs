@@ -1,8 +1,9 @@
-//! The system call filter: deny by default, in two stacked programs.
+//! The system call filter: deny by default, in stacked programs.
 //!
 //! The first knows a written list of calls and answers `ENOSYS` to everything else, as an older kernel would, so that libc
 //! falls back to a call whose arguments a filter can see (`clone3` to `clone`, `openat2` to `openat`). The second answers `EPERM` to
-//! what is refused on purpose, after telling the sandbox's init which call it was. Both check the architecture first; x32 numbers (bit 30) are on no list and get `ENOSYS`, 32-bit entry points are killed.
+//! what is refused on purpose, after telling the sandbox's init which call it was. An observed program has a third one, which refuses nothing
+//! and stops it for its observer. All check the architecture first; x32 numbers (bit 30) are on no list and get `ENOSYS`, 32-bit entry points are killed.
 
 use std::{collections::BTreeMap, os::fd::OwnedFd};
 
