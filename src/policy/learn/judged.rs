@@ -25,6 +25,9 @@ const WIDE: [&str; 7] = ["/usr/local", "/usr/share", "/var/cache", "/var/lib", "
 /// The same, below a home folder.
 const WIDE_AT_HOME: [&str; 5] = [".cache", ".config", ".local", ".local/share", ".local/state"];
 
+/// Where the running kernel shows itself (sysfs(5)). Names in it may be of one process, and a policy that names what is not there starts nothing.
+const KERNEL: &str = "/sys";
+
 /// What is wanted of a path: by whom, and of what exactly.
 #[derive(Debug, Clone, Default)]
 struct Wanted {
@@ -102,6 +105,8 @@ impl Judged<'_> {
                     Some("to list it, all that is in it would have to be readable".to_owned())
                 } else if *link && one == named && self.is_in_private_home(one) {
                     Some(format!("a link to {}, and a private home has no links of the real one", self.shown(path)))
+                } else if one.starts_with(KERNEL) && group_of(self.base, one).is_none() {
+                    Some("the kernel makes it anew at each start; programs do without".to_owned())
                 } else if self.is_secret(one) {
                     Some("a name of @secret-files".to_owned())
                 } else {

@@ -83,6 +83,16 @@ fn a_secret_of_another_project_is_not_proposed_nor_a_folder_that_holds_it() {
 }
 
 #[test]
+fn files_of_the_running_kernel_are_not_proposed_but_by_a_group() {
+    let seen = [read("/sys/fs/cgroup/memory/job-1/limit"), read("/sys/devices/system/cpu/online")];
+    assert!(proposed("workspace-write", &seen).0.is_empty());
+    let bare = Policy { filesystem: policy::Filesystem::default(), ..policy::preset("locked").unwrap() };
+    let (anchors, made) = (anchors(), BTreeSet::new());
+    let base = Base { policy: &bare, extends: "bare", anchors: &anchors, floor: &[], private: Path::new(PRIVATE), made: &made };
+    assert_eq!(texts(&propose(&base, &seen).read), ["@system"]);
+}
+
+#[test]
 fn what_is_also_written_in_the_private_home_stays_there() {
     let (proposal, ..) = proposed("workspace-write", &[read("/home/me/.tool"), read("/home/me/.other"), write("/home/me/.tool")]);
     assert_eq!(texts(&proposal.read), ["~/.other"]);
