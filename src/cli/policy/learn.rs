@@ -50,10 +50,8 @@ Examples:
   portcullis policy learn --policy ./mine.toml --output mine-too.toml -- make test
   portcullis policy learn --policy locked --json --output seen.json -- python3 script.py
 
-The command runs confined: it can read what you can, except what the policy denies, credentials and the sockets of services; what it may
-write and reach is what the policy says. What is denied or protected is never proposed.
-Ends with 0 if the command ran, whatever its own code was, with 2 if the output file is there already, with 3 if the policy has an error,
-with 6 if the proposal could not be written, and with 125 to 127 as `portcullis sandbox` if the command did not run.";
+The command runs confined: it can read what you can, except what the policy denies, credentials and the sockets of services; what it may write and reach is what the policy says. What is denied or protected is never proposed.
+Ends with 0 if the command ran, whatever its own code was, with 2 if the output file is there already, with 3 if the policy has an error, with 6 if the proposal could not be written, and with 125 to 127 as `portcullis sandbox` if the command did not run.";
 
 /// Runs the command and prints the proposal.
 pub(super) fn run(arguments: &Arguments) -> Exit {
