@@ -442,6 +442,10 @@ pub(super) enum PolicyCommand {
     /// Print the JSON Schema of a policy file, with which an editor checks and explains each key.
     #[command(after_help = super::policy::SCHEMA_EXAMPLES)]
     Schema,
+    /// Run a command once, confined, see what it reaches for, and propose the smallest policy that lets it.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = super::policy::learn::EXAMPLES)]
+    Learn(super::policy::learn::Arguments),
 }
 
 const DOCTOR_EXAMPLES: &str = "\

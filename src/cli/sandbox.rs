@@ -19,8 +19,9 @@ use nix::{
 
 use super::{exit::Exit, report, resolve};
 use crate::egress::{Connections, handle::Told};
+use crate::policy::learn::Observation;
 use crate::sandbox::{
-    Call, EndedBy, FromSandbox, LaunchError, Launcher, Program, ToSandbox,
+    Call, EndedBy, FromSandbox, LaunchError, Launcher, Plan, Program, RefusedCall, ToSandbox,
     message::{Launch, MessageError},
     sys,
 };
@@ -40,39 +41,56 @@ pub fn run(workspace: Option<&Path>, policy: Option<&str>, command: &[String]) -
             return error.exit();
         }
     };
-    match launch(&resolved, command) {
-        Ok(exit) => exit,
-        Err(error) => {
-            report(&error);
-            match &error {
-                LaunchError::Refused { step, errno, .. } if step == "start the program" => {
-                    if *errno == Some(libc::ENOENT) {
-                        Exit::NotFound
-                    } else {
-                        Exit::NotExecutable
-                    }
-                }
-                _ => Exit::Refused,
+    let environment = resolved.plan.environment(&resolved.policy, &resolved.session);
+    let what = Passed { plan: &resolved.plan, environment, program: Program::Exec(command.to_vec()) };
+    pass_through(&resolved, what, &mut Heard::default()).unwrap_or_else(|error| not_started(&error))
+}
+
+/// Says why nothing ran; the code to end with, as a shell's.
+pub(super) fn not_started(error: &LaunchError) -> Exit {
+    report(error);
+    match error {
+        LaunchError::Refused { step, errno, .. } if step == "start the program" => {
+            if *errno == Some(libc::ENOENT) {
+                Exit::NotFound
+            } else {
+                Exit::NotExecutable
             }
         }
+        _ => Exit::Refused,
     }
 }
 
-fn launch(resolved: &resolve::Resolved, command: &[String]) -> Result<Exit, LaunchError> {
+/// What runs, and under what.
+pub(super) struct Passed<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) program: Program,
+}
+
+/// What the sandbox told of the command besides its streams and its end.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) observations: Vec<Observation>,
+    pub(super) refused: Vec<RefusedCall>,
+}
+
+/// Runs it with this process' streams, terminal and signals.
+pub(super) fn pass_through(resolved: &resolve::Resolved, what: Passed<'_>, heard: &mut Heard) -> Result<Exit, LaunchError> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let interactive = stdin.is_terminal() && stdout.is_terminal();
     let terminal = interactive.then(|| sys::window_size(stdout.as_fd()).unwrap_or((24, 80)));
     // Signals are taken from here on, so that none gets lost between the start and the relay.
     let signals = watch_signals().map_err(MessageError::from)?;
     let launcher = Launcher::start()?;
-    let plan = launcher.register(resolved.plan.clone())?;
+    let plan = launcher.register(what.plan.clone())?;
     let mut relays = Relays::default();
     let streams = relays.streams(interactive).map_err(|error| LaunchError::Message(MessageError::System(os_error(&error))))?;
     let call = launcher.launch(
         Launch {
             plan,
-            program: Program::Exec(command.to_vec()),
-            environment: resolved.plan.environment(&resolved.policy, &resolved.session),
+            program: what.program,
+            environment: what.environment,
             cwd: resolved.cwd.clone(),
             wall_ms: None,
             terminal,
@@ -87,7 +105,7 @@ fn launch(resolved: &resolve::Resolved, command: &[String]) -> Result<Exit, Laun
         proxied = Some(launcher.serve(plan, listener.as_fd())?);
         Ok(())
     };
-    let exit = relay(&call, &signals, relays, &resolved.session.workspace, serve)?;
+    let exit = relay(&call, &signals, relays, &resolved.session.workspace, heard, serve)?;
     if let Some(connections) = proxied {
         report_connections(&connections, &Explainer::new(&resolved.policy, &resolved.session));
     }
@@ -203,6 +221,7 @@ fn relay(
     signals: &SignalFd,
     mut relays: Relays,
     workspace: &Path,
+    heard: &mut Heard,
     mut serve: impl FnMut(OwnedFd) -> Result<(), LaunchError>,
 ) -> Result<Exit, LaunchError> {
     let (stdin, mut stdout) = (io::stdin(), io::stdout());
@@ -255,6 +274,7 @@ fn relay(
                 Ok((FromSandbox::Terminal, master)) => terminal = master,
                 Ok((FromSandbox::Proxy, Some(listener))) => serve(listener)?,
                 Ok((FromSandbox::Started(_) | FromSandbox::Listener | FromSandbox::Proxy, _)) => {}
+                Ok((FromSandbox::Observed(part), _)) => heard.observations.extend(part),
                 Ok((FromSandbox::Failed { step, reason, errno }, _)) => {
                     result = Some(Err(LaunchError::Refused { step, reason, errno }));
                 }
@@ -277,6 +297,7 @@ fn relay(
                     if exit.undone_more > 0 {
                         report(&format!("at the end of the command: and {} more such things", exit.undone_more));
                     }
+                    heard.refused.clone_from(&exit.refused);
                     result.get_or_insert(Ok(match (exit.ended_by, exit.code, exit.signal) {
                         (Some(EndedBy::Wall), ..) => {
                             report(&"the policy's limit on time ([limits] wall) ended the command");

@@ -15,6 +15,7 @@ pub mod groups;
 pub mod host;
 pub mod judge;
 pub mod layers;
+pub mod learn;
 pub mod lint;
 pub mod load;
 pub mod model;

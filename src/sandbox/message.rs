@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{plan::Plan, sys};
+use crate::policy::learn::Observation;
 
 /// The longest message in bytes. It fits a socket's default buffer (`net.core.wmem_default`, 212 992), so sending never blocks half-way.
 pub const MESSAGE_CAP: usize = 160 * 1024;
@@ -68,6 +69,8 @@ pub enum Program {
     Worker,
     /// One attempt of `portcullis selftest`, confined as a program is: its request on standard input, what it saw on standard output.
     Probe,
+    /// A program, with what it and all that it starts reach for observed and told at its end.
+    Observed(Vec<String>),
     /// The steps of `portcullis policy verify`, confined as a program is: a list on standard input, an answer to each on standard output.
     Steps,
 }
@@ -117,6 +120,8 @@ pub enum FromSandbox {
         /// The system's error number, where a system call said no.
         errno: Option<i32>,
     },
+    /// What an observed program has reached for; in parts, before its end is told.
+    Observed(Vec<Observation>),
     /// The program ended, and everything that it had started was ended with it.
     Exited(Exit),
 }

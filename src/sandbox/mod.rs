@@ -8,6 +8,7 @@ pub mod linux;
 
 pub mod launcher;
 pub mod message;
+pub mod observing;
 pub mod plan;
 pub mod private;
 #[cfg(target_os = "linux")]

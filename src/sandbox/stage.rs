@@ -207,6 +207,10 @@ impl Stage {
         let (group, handle) = session.as_mut().and_then(|session| session.call(&plan.limits).ok()).unzip();
         let (report, report_end) = std::io::pipe().map_err(|error| Failure::system(step, &error))?;
         let made = registered.made.living();
+        let observing = match &launch.program {
+            Program::Observed(_) => Some(seccomp::compile(plan.network, Audience::Observed)?),
+            _ => None,
+        };
         match sys::clone_into_namespaces(namespace_flags(plan)) {
             Ok(Fork::Parent(child)) => {
                 self.living.insert(child, Living { plan: launch.plan, _socket: kept, report, record, _group: group });
@@ -214,7 +218,8 @@ impl Stage {
             }
             Ok(Fork::Child) => {
                 let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-                let filters = if launch.program == Program::Worker { &registered.worker } else { &registered.program };
+                let ordinary = if launch.program == Program::Worker { &registered.worker } else { &registered.program };
+                let filters = observing.as_ref().unwrap_or(ordinary);
                 init::run(
                     Call {
                         plan,

@@ -669,3 +669,53 @@ pub fn shared_memory_read(id: i32, length: usize) -> io::Result<Vec<u8>> {
     checked(libc::c_long::from(unsafe { libc::shmdt(address) }))?;
     Ok(bytes)
 }
+
+/// Waits for a child, or for anything that this process traces: who it was, and its status as waitpid(2) encodes it. Raw, because signals and
+/// events that libraries have no name for must not be lost. `None` where, without `block`, nothing has happened.
+#[cfg(target_os = "linux")]
+pub fn wait_for_any(block: bool) -> io::Result<Option<(Pid, i32)>> {
+    let mut status = 0;
+    let flags = libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    // SAFETY: the kernel fills one int, which lives through the call.
+    let pid = checked(libc::c_long::from(unsafe { libc::waitpid(-1, &raw mut status, flags) }))?;
+    Ok((pid != 0).then(|| (Pid::from_raw(libc::pid_t::try_from(pid).unwrap_or(libc::pid_t::MAX)), status)))
+}
+
+/// Lets a traced process go on with a signal (0 for none), until its next event or, with `until_call`, until the call that it is in ends.
+#[cfg(target_os = "linux")]
+pub fn resume_traced(pid: Pid, until_call: bool, signal: i32) -> io::Result<()> {
+    let request = if until_call { libc::PTRACE_SYSCALL } else { libc::PTRACE_CONT };
+    // SAFETY: these requests take a number as data and no address (ptrace(2)).
+    checked(unsafe { libc::ptrace(request, pid.as_raw(), std::ptr::null_mut::<libc::c_void>(), libc::c_long::from(signal)) }).map(drop)
+}
+
+/// At which point of a system call a traced process stands.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TracedCall {
+    /// Before it, with its number and arguments.
+    Before(libc::c_long, [u64; 6]),
+    /// After it, with what the kernel returned.
+    After(i64),
+    /// At none.
+    None,
+}
+
+/// `PTRACE_GET_SYSCALL_INFO` (Linux 5.3).
+#[cfg(target_os = "linux")]
+pub fn traced_call(pid: Pid) -> io::Result<TracedCall> {
+    const PTRACE_GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+    const ENTRY: u8 = 1;
+    const EXIT: u8 = 2;
+    const SECCOMP: u8 = 3;
+    // struct ptrace_syscall_info: one word of kind and architecture, two addresses, then the number and six arguments, or the result.
+    let mut words = [0u64; 11];
+    // SAFETY: the kernel writes at most as many bytes as it is told that there are, and they live through the call.
+    checked(unsafe { libc::ptrace(PTRACE_GET_SYSCALL_INFO as _, pid.as_raw(), size_of_val(&words), words.as_mut_ptr()) })?;
+    let [kind, _, _, first, a, b, c, d, e, f, _] = words;
+    Ok(match kind.to_ne_bytes()[0] {
+        ENTRY | SECCOMP => TracedCall::Before(libc::c_long::try_from(first).unwrap_or(-1), [a, b, c, d, e, f]),
+        EXIT => TracedCall::After(first.cast_signed()),
+        _ => TracedCall::None,
+    })
+}

@@ -147,7 +147,7 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
                 Ok((FromSandbox::Exited(how), _)) => exit = Some(how),
                 Ok((FromSandbox::Failed { step, reason, errno }, _)) => refused = Some(LaunchError::Refused { step, reason, errno }),
                 Ok((FromSandbox::Proxy, Some(listener))) => proxied = Proxied::begin(launcher.serve(plan, listener.as_fd())?)?,
-                Ok((FromSandbox::Terminal | FromSandbox::Listener | FromSandbox::Proxy, _)) => return Err(MessageError::Closed.into()),
+                Ok((FromSandbox::Terminal | FromSandbox::Listener | FromSandbox::Observed(_) | FromSandbox::Proxy, _)) => return Err(MessageError::Closed.into()),
                 Err(MessageError::Closed) => break,
                 Err(error) => return Err(error.into()),
             },

@@ -2,6 +2,8 @@
 
 pub(super) mod diff;
 pub(super) mod explain;
+#[cfg(target_os = "linux")]
+pub(super) mod learn;
 pub(super) mod lint;
 mod machine;
 pub(super) mod replay;
@@ -51,6 +53,8 @@ pub(super) fn run(command: &PolicyCommand) -> Exit {
         PolicyCommand::Lint(arguments) => return lint::run(arguments),
         #[cfg(target_os = "linux")]
         PolicyCommand::Verify(arguments) => return verify::run(arguments),
+        #[cfg(target_os = "linux")]
+        PolicyCommand::Learn(arguments) => return learn::run(arguments),
     };
     match text.and_then(|text| output::print(&text)) {
         Ok(()) => Exit::Success,

@@ -14,7 +14,7 @@ use nix::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Failure, landlock, limits, seccomp::Filters};
+use super::{Failure, landlock, limits, observe, seccomp::Filters};
 use crate::{
     certificate,
     policy::Layer,
@@ -48,7 +48,7 @@ pub struct Ends<'a> {
 pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd; 3], ends: Ends<'_>, applied: Applied) -> Failure {
     let Ends { agent, init, group } = ends;
     let program = match &launch.program {
-        Program::Exec(arguments) => match Executable::new(arguments, &launch.environment) {
+        Program::Exec(arguments) | Program::Observed(arguments) => match Executable::new(arguments, &launch.environment) {
             Ok(executable) => Some(executable),
             Err(failure) => return failure,
         },
@@ -73,6 +73,9 @@ pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd;
         let mut applied = applied;
         if plan.applies(Layer::Landlock) {
             applied.landlock_abi = landlock::restrict(plan)?;
+        }
+        if matches!(launch.program, Program::Observed(_)) {
+            observe::wait_for_observer()?;
         }
         if plan.applies(Layer::Seccomp) {
             if !worker {

@@ -31,6 +31,7 @@ use super::{
     host_sockets::HostSockets,
     made::REPORT_CAP,
     memory,
+    observe::Observer,
     refusals::Refusals,
     seccomp::Filters,
     sweep, view,
@@ -168,6 +169,7 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
             let disk = private.then(|| disk::Watch::new(plan));
             // A person who sits at the sandbox's terminal ends it when they are done; the model's calls never have one.
             let deadline = launch.terminal.is_none().then(|| Instant::now() + wall);
+            let mut observer = matches!(launch.program, Program::Observed(_)).then(|| Observer::new(program));
             let mut exit = Supervisor {
                 program,
                 private,
@@ -181,8 +183,12 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
                 refusals: None,
                 refused: Vec::new(),
                 group,
+                observer: observer.as_mut(),
             }
             .watch(&mask)?;
+            for part in observer.map(Observer::told).unwrap_or_default() {
+                let _ = send(socket.as_fd(), &FromSandbox::Observed(part), &[]);
+            }
             if let Some(before) = before {
                 let made;
                 (exit.undone, made) = before.sweep();
@@ -276,6 +282,8 @@ struct Supervisor<'a> {
     /// What it had told before it ended.
     refused: Vec<RefusedCall>,
     group: Option<cgroup::Handle>,
+    /// Where the program is observed.
+    observer: Option<&'a mut Observer>,
 }
 
 impl Supervisor<'_> {
@@ -351,6 +359,9 @@ impl Supervisor<'_> {
             }
         }
         self.end_all();
+        if let Some(observer) = &mut self.observer {
+            status = observer.wait_for_all().or(status);
+        }
         if status.is_none() {
             status = Some(waitpid(self.program, None).unwrap_or(WaitStatus::Signaled(self.program, Signal::SIGKILL, false)));
         }
@@ -382,7 +393,10 @@ impl Supervisor<'_> {
         }
     }
 
-    fn reap(&self) -> Option<WaitStatus> {
+    fn reap(&mut self) -> Option<WaitStatus> {
+        if let Some(observer) = &mut self.observer {
+            return observer.attend();
+        }
         let mut own = None;
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {

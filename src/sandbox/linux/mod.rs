@@ -12,6 +12,8 @@ pub mod landlock;
 pub mod limits;
 pub mod made;
 pub mod memory;
+pub mod observe;
+pub mod observed_calls;
 pub mod placeholder;
 pub mod probe;
 pub mod protection;

@@ -63,6 +63,7 @@ fn detail(call: &str, arguments: [u64; 6]) -> Option<String> {
     let [first, second, ..] = arguments;
     let family = || {
         let families = [
+            (libc::AF_UNIX, "AF_UNIX"),
             (libc::AF_INET, "AF_INET"),
             (libc::AF_INET6, "AF_INET6"),
             (libc::AF_NETLINK, "AF_NETLINK"),

@@ -1,8 +1,9 @@
-//! The system call filter: deny by default, in two stacked programs.
+//! The system call filter: deny by default, in stacked programs.
 //!
 //! The first knows a written list of calls and answers `ENOSYS` to everything else, as an older kernel would, so that libc
 //! falls back to a call whose arguments a filter can see (`clone3` to `clone`, `openat2` to `openat`). The second answers `EPERM` to
-//! what is refused on purpose, after telling the sandbox's init which call it was. Both check the architecture first; x32 numbers (bit 30) are on no list and get `ENOSYS`, 32-bit entry points are killed.
+//! what is refused on purpose, after telling the sandbox's init which call it was. An observed program has a third one, which refuses nothing
+//! and stops it for its observer. All check the architecture first; x32 numbers (bit 30) are on no list and get `ENOSYS`, 32-bit entry points are killed.
 
 use std::{collections::BTreeMap, os::fd::OwnedFd};
 
@@ -11,7 +12,7 @@ use seccompiler::{
 };
 
 use super::{
-    Failure,
+    Failure, observed_calls,
     system_calls::{ALLOWED, ALLOWED_ON_THIS_ARCHITECTURE, SYS_FCHMODAT2, refused_outright},
 };
 use crate::{policy::NetworkMode, sandbox::sys};
@@ -25,6 +26,9 @@ pub enum Audience {
     Worker,
     /// The proxy, which connects and starts nothing.
     Proxy,
+    /// A program that is observed: its init hears of each call that reaches for something, and there are no named unix sockets, because more of
+    /// the host is in view than a policy grants, and with it the sockets of its services.
+    Observed,
 }
 
 /// Both programs, ready to install.
@@ -32,6 +36,8 @@ pub enum Audience {
 pub struct Filters {
     allow: BpfProgram,
     refuse: BpfProgram,
+    /// Stops the program for its observer. Where the others refuse, it is never asked.
+    observe: Option<BpfProgram>,
     /// How many calls the first program names.
     pub allowed: usize,
 }
@@ -62,7 +68,10 @@ pub fn compile(network: NetworkMode, audience: Audience) -> Result<Filters, Fail
     let build = |rules: Rules, otherwise, then| -> Result<BpfProgram, seccompiler::BackendError> {
         SeccompFilter::new(rules, otherwise, then, arch)?.try_into()
     };
+    let stops = || observed_calls::numbers().map(|call| (call, Vec::new())).collect();
+    let observe = (audience == Audience::Observed).then(|| build(stops(), SeccompAction::Allow, SeccompAction::Trace(0)));
     Ok(Filters {
+        observe: observe.transpose().map_err(failure)?,
         allow: build(known(), SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow).map_err(failure)?,
         refuse: build(refused(network, audience).map_err(failure)?, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))
             .map_err(failure)?,
@@ -95,6 +104,12 @@ impl Filters {
     /// answers is not left to it: it can only refuse. Where somebody further out listens already, as in some containers, nobody is asked.
     pub fn install_reporting(&self) -> Result<Option<OwnedFd>, Failure> {
         apply(&self.allow)?;
+        let listener = self.install_listening()?;
+        self.observe.as_ref().map_or(Ok(()), apply)?;
+        Ok(listener)
+    }
+
+    fn install_listening(&self) -> Result<Option<OwnedFd>, Failure> {
         let refusal = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
         let reporting = self.refuse.iter().map(|instruction| sys::Instruction {
             code: instruction.code,
@@ -132,8 +147,9 @@ fn bit(argument: u8, mask: u64) -> Built<SeccompRule> {
 
 /// The socket families of a network mode. An internet socket in the sandbox's own network namespace reaches its own loopback and
 /// nothing else; `AF_VSOCK`, which no namespace confines, is in no mode's list.
-fn families(network: NetworkMode) -> &'static [libc::c_int] {
+fn families(network: NetworkMode, audience: Audience) -> &'static [libc::c_int] {
     match network {
+        _ if audience == Audience::Observed => &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
         NetworkMode::None => &[libc::AF_UNIX],
         NetworkMode::Loopback | NetworkMode::Allowlist | NetworkMode::Open => {
             &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK]
@@ -151,7 +167,7 @@ fn known() -> Rules {
 /// What is answered with `EPERM`: calls that are refused outright, and arguments that are refused of calls that are allowed.
 fn refused(network: NetworkMode, audience: Audience) -> Built<Rules> {
     let mut rules: Rules = refused_outright().map(|(call, _)| (*call, Vec::new())).collect();
-    let families = families(network);
+    let families = families(network, audience);
     // Every family that is not on the list, in one rule: conditions of a rule must all hold.
     let other = |families: &[libc::c_int]| -> Built<SeccompRule> {
         let conditions: Built<Vec<_>> =
@@ -175,7 +191,14 @@ fn refused(network: NetworkMode, audience: Audience) -> Built<Rules> {
         ])?;
     }
     rules.insert(libc::SYS_socket, sockets);
-    rules.insert(libc::SYS_socketpair, vec![other(&[libc::AF_UNIX])?]);
+    let mut pairs = vec![other(&[libc::AF_UNIX])?];
+    if audience == Audience::Observed {
+        // Of a pair, one that takes datagrams can be connected anew, to a name; the kernel takes SOCK_RAW for the same (unix(7)).
+        for kind in [libc::SOCK_DGRAM, libc::SOCK_RAW] {
+            pairs.push(when(1, Width::Dword, Op::MaskedEq(0xf), kind as u64)?);
+        }
+    }
+    rules.insert(libc::SYS_socketpair, pairs);
 
     let namespaces: Built<Vec<_>> = NAMESPACE_FLAGS.iter().map(|flag| bit(0, u64::from(*flag as u32))).collect();
     let namespaces = namespaces?;

@@ -255,15 +255,11 @@ fn copy_in_workspace(plan: &Plan, root: &mut Root) -> Result<OwnedFd, Failure> {
 /// With the host's network, names must resolve: `/etc/resolv.conf` is often a link to a file that a service keeps elsewhere.
 fn resolver_configuration(plan: &Plan) -> Option<Root> {
     let real = fs::canonicalize("/etc/resolv.conf").ok()?;
-    let visible = |root: &Root| real.starts_with(&root.target);
+    let around = plan.roots.iter().filter(|root| real.starts_with(&root.target));
+    // A private folder in the host's place does not hold it.
+    let visible = around.max_by_key(|root| root.target.components().count()).is_some_and(|root| !root.is_private());
     let granted = plan.roots.iter().any(|root| Path::new("/etc/resolv.conf").starts_with(&root.target));
-    (granted && !plan.roots.iter().any(visible)).then(|| Root {
-        target: real.clone(),
-        source: real,
-        access: Access::Read,
-        required: false,
-        copy: None,
-    })
+    (granted && !visible).then(|| Root { target: real.clone(), source: real, access: Access::Read, required: false, copy: None })
 }
 
 fn copy_devices() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
@@ -286,7 +282,8 @@ fn copy_devices() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
 fn denied_outside(plan: &Plan) -> Vec<(PathBuf, bool)> {
     let outside = |path: &&PathBuf| {
         let innermost = plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count());
-        innermost.is_none_or(|root| root.is_private())
+        // A copy shows what the host has, links included, and they are followed as in any granted folder.
+        innermost.is_none_or(|root| root.source != root.target)
     };
     plan.deny.iter().filter(outside).filter_map(|path| Some((path.clone(), fs::metadata(path).ok()?.is_dir()))).collect()
 }
