@@ -31,6 +31,8 @@ mod denials;
 mod endings;
 #[path = "exec/endpoints.rs"]
 mod endpoints;
+#[path = "exec/hosts.rs"]
+mod hosts;
 #[path = "exec/images.rs"]
 mod images;
 #[path = "exec/llama.rs"]

@@ -185,6 +185,7 @@ impl Explainer {
             layer: "the proxy".to_owned(),
             rule: match rule {
                 Some((_, origin)) => origin.to_string(),
+                None if matches!(ending, Ending::NoHost(_)) => "what the proxy understands".to_owned(),
                 None => format!("allow under [network], which is empty ({})", self.network_rule),
             },
             certainty: "observed".to_owned(),
