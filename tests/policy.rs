@@ -790,7 +790,7 @@ fn the_model_is_told_the_everyday_policy_in_these_words() {
     for sentence in [
         "- Readable: the workspace, @system (/usr, /bin, /sbin and 12 more), @toolchains (~/.cargo/bin, ~/.cargo/config.toml, ~/.cargo/env and 46 more).\n",
         "- Writable, and readable too: the private /tmp, the private ~, the workspace. No other file or folder is writable, but for a /dev/shm of each call's own and devices such as /dev/null.\n",
-        "- There is no network but a loopback of each call's own; of the host's unix sockets, those in a readable folder outside the workspace can be reached.\n",
+        "- There is no network but a loopback of each call's own; no unix socket on which the host listens when a call begins can be reached.\n",
         "- A call ends after 10m.\n",
         "- A person is asked before, and where none can be asked it is refused: `cargo publish`, `git clean`, `git push`, `git reset --hard`, `npm publish`. Never run: `sudo`.\n",
     ] {

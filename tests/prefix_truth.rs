@@ -207,6 +207,6 @@ output = "4KiB"
 
 #[test]
 fn what_an_allow_list_says_is_what_the_kernel_and_the_proxy_do() {
-    let chosen = "schema = 1\nname = \"allowlist\"\nextends = \"networked\"\n[network]\nmode = \"allowlist\"\nallow = [\"127.0.0.1:47631\", \"localhost:47632\"]\ndeny = [\"127.0.0.1:47633\"]\n";
+    let chosen = "schema = 1\nname = \"allowlist\"\nextends = \"networked\"\n[network]\nmode = \"allowlist\"\nallow = [\"127.0.0.1:47631\", \"localhost:47632\"]\ndeny = [\"127.0.0.1:47633\"]\nsockets = [\"{base}/outside/socket\"]\n";
     holds(Case { name: "allowlist", chosen, project: None });
 }

@@ -102,6 +102,11 @@ fn reach(policy: &Policy) -> Table {
             table.row(["never".into(), host.as_str().into(), Cell::new(Tone::Faint, &origin.to_string())]);
         }
     }
+    for rule in &policy.network.sockets {
+        let place = rule.place.to_string();
+        let said = format!("{}  ({})", policy::sockets::meaning(&place), rule.origin);
+        table.row(["socket".into(), place.as_str().into(), Cell::new(Tone::Faint, &said)]);
+    }
     table
 }
 

@@ -41,6 +41,9 @@ impl Policy {
                 lines.insert(format!("network.deny {}", quoted(host)));
             }
         }
+        if !self.network.sockets.is_empty() {
+            lines.insert(format!("network.sockets {}", places(&self.network.sockets)));
+        }
         lines.insert(format!("environment.inherit {}", list(self.environment.inherit.iter().map(String::as_str))));
         for (name, value) in &self.environment.set {
             lines.insert(format!("environment.set {}={}", quoted(name), quoted(value)));

@@ -87,6 +87,7 @@ pub(super) fn compile(source: &Source) -> Result<Compiled, PolicyError> {
             .transpose()?,
         mode: file.network.mode.as_ref().map(|word| reader.mode(word)).transpose()?,
         hosts: file.network.allow.as_ref().map(|list| reader.hosts("allow", list)).transpose()?,
+        sockets: file.network.sockets.as_ref().map(|list| reader.sockets(list)).transpose()?,
         denied_hosts: file.network.deny.as_ref().map(|list| reader.hosts("deny", list)).transpose()?.unwrap_or_default(),
         inherit: file.environment.inherit.as_ref().map(|list| reader.variables(list)).transpose()?,
         set: file.environment.set.as_ref().map(|set| reader.settings(set)).transpose()?.unwrap_or_default(),
@@ -234,6 +235,19 @@ impl Reader<'_> {
                 self.fail(&entry.span(), Problem::Malformed { what: "host rule", value: value(text) }, hint.to_owned())
             })
             .collect()
+    }
+
+    fn sockets(&self, strings: &Strings) -> Result<Vec<PathRule>, PolicyError> {
+        let socket = |entry: &Spanned<String>| {
+            let hint = "the whole path of one socket, such as /run/user/1000/agent.sock or ~/.agent.sock".to_owned();
+            let problem = Problem::Malformed { what: "path of a socket", value: value(entry.get_ref()) };
+            match place::parse(entry.get_ref()) {
+                Ok(place @ (Place::Absolute(_) | Place::Home(_))) => Ok(PathRule { place, origin: self.origin(&entry.span(), None) }),
+                Ok(_) => self.fail(&entry.span(), problem, hint),
+                Err(fault) => Err(self.source.error(&entry.span(), fault.problem, fault.hint)),
+            }
+        };
+        self.entries("sockets", strings)?.iter().map(socket).collect()
     }
 
     fn variable(&self, name: &Spanned<String>) -> Result<String, PolicyError> {

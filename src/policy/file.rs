@@ -120,6 +120,10 @@ pub(super) struct NetworkShape {
     #[serde(default)]
     #[schemars(with = "schema::Hosts")]
     pub(super) deny: Option<Strings>,
+    /// Unix sockets of the host, by exact path. Each is a service that acts outside of the sandbox, some of them with root's rights.
+    #[serde(default)]
+    #[schemars(with = "schema::Sockets")]
+    pub(super) sockets: Option<Strings>,
 }
 
 /// The environment that calls are given; it is built from nothing.

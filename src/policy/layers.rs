@@ -113,6 +113,10 @@ fn narrow_network(policy: &mut Policy, bound: &PartialPolicy) {
         }
     }
     policy.network.deny.extend(bound.denied_hosts.iter().cloned());
+    if let Some(sockets) = &bound.sockets {
+        policy.network.sockets.retain(|rule| sockets.iter().any(|other| other.place == rule.place));
+        policy.network.socket_bounds.push(sockets.clone());
+    }
     // A bound that opens the network says nothing of hosts, even where a preset below it lists some.
     if bound.stated_mode().is_some_and(|(mode, _)| mode != NetworkMode::Open) {
         policy.network.allow.extend(bound.hosts.clone());

@@ -23,6 +23,7 @@ pub mod partial;
 pub mod place;
 pub mod prose;
 pub mod schema;
+pub mod sockets;
 mod summary;
 pub mod units;
 pub mod wider;

@@ -122,6 +122,10 @@ pub struct Network {
     pub mode_origin: Option<Origin>,
     /// Host rules such as `*.example.com:443`, one list per layer; used with [`NetworkMode::Allowlist`] only. Empty allows nothing.
     pub allow: Vec<Vec<(String, Origin)>>,
+    /// Unix sockets of the host that can be connected to, by exact path; of several layers those that each of them names.
+    pub sockets: Vec<PathRule>,
+    /// What those who bound the policy leave of sockets, one list each; it decides on grants.
+    pub socket_bounds: Vec<Vec<PathRule>>,
     /// The widest mode that those who bound the policy leave, and which file says so; not part of the fingerprint, as it decides on grants alone.
     pub bound: Option<(NetworkMode, Option<Origin>)>,
     /// Host rules that refuse, whatever is allowed; used with [`NetworkMode::Allowlist`] only. The union of all layers.

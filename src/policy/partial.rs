@@ -72,6 +72,8 @@ pub struct PartialPolicy {
     pub hosts: Option<Vec<HostRule>>,
     /// `network.deny`, added up along `extends`.
     pub denied_hosts: Vec<HostRule>,
+    /// `network.sockets`.
+    pub sockets: Option<Vec<PathRule>>,
     /// `environment.inherit`.
     pub inherit: Option<BTreeSet<String>>,
     /// `environment.set`, merged per key along `extends`.
@@ -117,6 +119,7 @@ impl PartialPolicy {
             git: self.git.or(parent.git),
             mode: self.mode.or(parent.mode),
             hosts: self.hosts.or(parent.hosts),
+            sockets: self.sockets.or(parent.sockets),
             denied_hosts: parent.denied_hosts.into_iter().chain(self.denied_hosts).collect(),
             inherit: self.inherit.or(parent.inherit),
             set,
@@ -173,7 +176,15 @@ impl PartialPolicy {
                 protect: self.protect,
             },
             git: self.git.unwrap_or_default(),
-            network: Network { mode, mode_origin, allow, bound: None, deny: self.denied_hosts },
+            network: Network {
+                mode,
+                mode_origin,
+                allow,
+                bound: None,
+                deny: self.denied_hosts,
+                sockets: self.sockets.unwrap_or_default(),
+                socket_bounds: Vec::new(),
+            },
             environment: Environment { inherit: self.inherit.unwrap_or_default(), set: self.set },
             limits: Limits {
                 wall: self.limits.wall.unwrap_or(DEFAULT_LIMITS.wall),

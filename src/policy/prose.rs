@@ -280,22 +280,22 @@ fn git(policy: &Policy) -> (ClaimKind, String) {
 
 fn network(policy: &Policy) -> (ClaimKind, String) {
     match policy.network.mode {
-        NetworkMode::None => (
-            ClaimKind::NetworkNone,
-            "There is no network, not even a loopback; of the host's unix sockets, those in a readable folder outside the workspace can be reached.".to_owned(),
-        ),
-        NetworkMode::Loopback => (
-            ClaimKind::NetworkLoopback,
-            "There is no network but a loopback of each call's own; of the host's unix sockets, those in a readable folder outside the \
-             workspace can be reached."
-                .to_owned(),
-        ),
+        NetworkMode::None => (ClaimKind::NetworkNone, format!("There is no network, not even a loopback; {}", sockets(policy))),
+        NetworkMode::Loopback => {
+            (ClaimKind::NetworkLoopback, format!("There is no network but a loopback of each call's own; {}", sockets(policy)))
+        }
         NetworkMode::Allowlist => (ClaimKind::NetworkAllowlist, allow_list(policy)),
-        NetworkMode::Open => (
-            ClaimKind::NetworkOpen,
-            "The host's network can be reached; the host's unix sockets cannot, but for those in a readable folder outside the workspace.".to_owned(),
-        ),
+        NetworkMode::Open => (ClaimKind::NetworkOpen, format!("The host's network can be reached; {}", sockets(policy))),
     }
+}
+
+/// The end of a sentence. What begins to listen in a readable folder while a call runs is not covered.
+fn sockets(policy: &Policy) -> String {
+    if policy.network.sockets.is_empty() {
+        return "no unix socket on which the host listens when a call begins can be reached.".to_owned();
+    }
+    let names = places(&policy.network.sockets);
+    format!("of the unix sockets on which the host listens when a call begins, only these can be reached: {names}.")
 }
 
 fn allow_list(policy: &Policy) -> String {
@@ -316,8 +316,8 @@ fn allow_list(policy: &Policy) -> String {
     let never = if policy.network.deny.is_empty() { String::new() } else { format!(" Never: {}.", names(&policy.network.deny)) };
     format!(
         "{hosts}{never} A host without a port means its ports 80 and 443, and *.NAME what is below NAME. Nothing else gets out: no name is resolved inside, \
-         and names that lead to private addresses are refused. Each call has a loopback of its own; of the host's unix sockets, those in a readable folder \
-         outside the workspace can be reached."
+         and names that lead to private addresses are refused. Each call has a loopback of its own; {}",
+        sockets(policy)
     )
 }
 

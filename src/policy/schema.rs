@@ -93,6 +93,10 @@ value!(
     Hosts list(json!({ "type": "string", "pattern": "^([A-Z]+(,[A-Z]+)*\\s+)?((\\*\\.)?([^\\s@/%?#*:\\[\\]]+|\\[[0-9A-Fa-f:.]+\\])(:0*[1-9][0-9]*)?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*)$" }))
 );
 value!(
+    /// Paths of sockets.
+    Sockets list(json!({ "type": "string", "pattern": "^(/|~/)" }))
+);
+value!(
     /// Names of variables.
     Variables list(json!({ "type": "string", "pattern": VARIABLE }))
 );

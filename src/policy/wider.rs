@@ -71,6 +71,17 @@ impl Policy {
         policy
     }
 
+    /// This policy with one socket of the host's more. A bound that lists sockets and not this one leaves it out.
+    #[must_use]
+    pub fn with_socket(&self, path: &Path, origin: Origin) -> Self {
+        let mut policy = self.clone();
+        let place = Place::Absolute(path.to_path_buf());
+        if policy.network.socket_bounds.iter().all(|bound| bound.iter().any(|rule| rule.place == place)) {
+            policy.network.sockets.push(PathRule { place, origin });
+        }
+        policy
+    }
+
     /// This policy with one path more. `origin` names the grant in refusals and lists. What all layers have to agree on is still the others' to say.
     #[must_use]
     pub fn with_path(&self, path: &Path, write: bool, origin: Origin) -> Self {

@@ -97,6 +97,8 @@ pub struct Plan {
     pub network: NetworkMode,
     /// The hosts that can be reached, where the mode lists them.
     pub hosts: Option<HostLists>,
+    /// The host's unix sockets that can be connected to.
+    pub sockets: Vec<PathBuf>,
     /// Ceilings.
     pub limits: PlanLimits,
     /// The layers that are applied. All three, outside of the tests that look at one layer alone.
@@ -207,13 +209,18 @@ impl Plan {
         if let Some(root) = roots.iter().filter(shared).find(|root| session.private.starts_with(&root.source)) {
             return Err(PlanError::PrivateInside { private: session.private.clone(), root: root.source.clone() });
         }
+        // A connection needs no more than that the socket is in view.
+        let sockets = sorted(policy.network.sockets.iter().filter_map(|rule| resolver.path(&rule.place)).collect::<Vec<_>>());
+        let as_root =
+            |path: &PathBuf| Root { target: path.clone(), source: path.clone(), access: Access::Read, required: false, copy: None };
+        roots.extend(sockets.iter().map(as_root));
         let roots = without_covered(sorted(roots));
         let (mut deny, deny_globs) = resolver.split(&policy.filesystem.deny);
         deny.push(session.state.clone());
         let (protect, protect_globs) = resolver.split(&policy.filesystem.protect);
         let (deny, protect) = (sorted(deny), sorted(protect));
         let of_person = |rule: &&PathRule| rule.origin.file == GRANTED;
-        let lists = policy.filesystem.read.iter().chain(&policy.filesystem.write).flatten();
+        let lists = policy.filesystem.read.iter().chain(&policy.filesystem.write).flatten().chain(&policy.network.sockets);
         let granted = sorted(lists.filter(of_person).filter_map(|rule| resolver.path(&rule.place)).collect());
         let limits = &policy.limits;
         Ok(Self {
@@ -229,6 +236,7 @@ impl Plan {
             linked: session.linked.clone(),
             network: policy.network.mode,
             hosts: HostLists::of(&policy.network),
+            sockets,
             limits: PlanLimits {
                 wall_ms: u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX),
                 memory: limits.memory,

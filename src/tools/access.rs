@@ -15,6 +15,7 @@ use crate::{
     policy::{
         Access, Anchors, Judge, NetworkMode, Origin, PathRule, Place, Policy, Reason, Wider,
         host::{self, Host, HostLists, HostReason, HostRules, Target},
+        sockets,
     },
     sandbox::{Plan, Session, plan::INSIDE_TMP},
     worker::normalize,
@@ -62,7 +63,7 @@ pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Resu
         Wider::Read(path) => (path, false),
         Wider::Write(path) => (path, true),
         Wider::Host(host) => return examine_host(host, policy, session),
-        Wider::Socket(_) => return refuse("unix sockets of the host cannot be granted in a session".to_owned()),
+        Wider::Socket(path) => return examine_socket(path, policy, session),
     };
     let shown = asked.display();
     let path = match fs::canonicalize(asked) {
@@ -109,12 +110,11 @@ pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Resu
     if !path.starts_with(&session.workspace)
         && let Some(socket) = socket_below(&path)
     {
-        // A socket that can be seen can be connected to, unless it lies in the workspace.
         if socket == path {
-            return refuse("unix sockets of the host cannot be granted in a session".to_owned());
+            return refuse(format!("{shown} cannot be granted as a file: it is a unix socket; ask for it as one (access `socket`)"));
         }
-        let whose = "what listens on them acts with your rights, or with root's, outside of the sandbox";
-        warnings.push(format!("unix sockets lie there, such as {}, and can be connected to: {whose}", socket.display()));
+        let when = "those on which somebody listens when a call begins stay out of reach, later ones do not";
+        warnings.push(format!("unix sockets lie there, such as {}: {when}", socket.display()));
     }
     if path != *asked {
         warnings.push(format!("{shown} leads to {}, and that is what is granted", path.display()));
@@ -200,6 +200,47 @@ fn too_wide(path: &Path, write: bool, session: &Session) -> Option<String> {
         }
     }
     None
+}
+
+/// Looks at a unix socket of the host's.
+fn examine_socket(asked: &Path, policy: &Policy, session: &Session) -> Result<Grantable, NotGrantable> {
+    let shown = asked.display();
+    let refuse = |why: String| Err(NotGrantable::Refused(format!("{shown} cannot be granted: {why}")));
+    let path = match fs::canonicalize(asked) {
+        Ok(path) => path,
+        Err(error) => return refuse(format!("it cannot be found ({error})")),
+    };
+    if !fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket()) || path.to_str().is_none() {
+        return refuse("it is no unix socket".to_owned());
+    }
+    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+    let resolved = |rule: &&PathRule| anchors.path(&rule.place).is_some_and(|place| fs::canonicalize(&place).unwrap_or(place) == path);
+    if let Some(rule) = policy.network.sockets.iter().find(resolved) {
+        return Err(NotGrantable::Given(rule.origin.to_string()));
+    }
+    for name in [asked, &path] {
+        let because = Judge::new(policy, &anchors).judge(name, Access::Read).because;
+        if because.kind == Reason::Denied {
+            let rule = because.rule.map_or_else(String::new, |rule| rule.origin.to_string());
+            return refuse(format!("the policy denies it ({rule}); no grant takes that back"));
+        }
+    }
+    if path.starts_with(&session.state) || path.starts_with(&session.workspace) {
+        return refuse("it lies in the workspace or in portcullis' own state, whose sockets are never reached".to_owned());
+    }
+    let found = Wider::Socket(path.clone());
+    let wide = widened(policy, std::slice::from_ref(&found));
+    if !wide.network.sockets.iter().any(|rule| rule.place == Place::Absolute(path.clone())) {
+        return refuse("a list of sockets in a further layer bounds what a person may choose, and leaves it out".to_owned());
+    }
+    if let Err(error) = Plan::new(&wide, session) {
+        return refuse(error.to_string());
+    }
+    let mut warnings = vec![sockets::meaning(&path.to_string_lossy()).to_owned()];
+    if path != asked {
+        warnings.push(format!("{shown} leads to {}, and that is what is granted", path.display()));
+    }
+    Ok(Grantable { wider: found, warnings })
 }
 
 /// Looks at a host, with or without a port (443 then).

@@ -73,8 +73,7 @@ pub(super) fn widened(policy: &Policy, wider: &[Wider]) -> Policy {
             Wider::Read(path) => policy.with_path(path, false, origin),
             Wider::Write(path) => policy.with_path(path, true, origin),
             Wider::Host(host) => policy.with_host(host, origin),
-            // Not granted by this version; see `access::examine`.
-            Wider::Socket(_) => policy,
+            Wider::Socket(path) => policy.with_socket(path, origin),
         }
     })
 }

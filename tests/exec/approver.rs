@@ -327,7 +327,7 @@ fn what_is_denied_or_protected_is_never_granted_whatever_is_answered() {
         ("write", ".git/hooks"),
         ("write", "/usr/bin"),
         ("socket", "/run/docker.sock"),
-        ("host", "example.org:443"),
+        ("host", "0x7f.1:443"),
     ];
     let turns = wanted.map(|(access, what)| one(request(access, what)));
     let played = asked.play("", turns.into_iter().chain([one(shell("cat ~/.ssh/id_ed25519 link/id_ed25519"))])).well();

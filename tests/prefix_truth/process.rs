@@ -115,21 +115,27 @@ pub fn network(world: &World, text: &str, report: &mut Report) -> Result<(), Str
     world.rebuild(Plant::Nothing);
     let open = world.policy.network.mode == NetworkMode::Open;
     let internet = world.policy.network.mode != NetworkMode::None;
-    let sockets = "those in a readable folder outside the workspace";
+    let granted = !world.policy.network.sockets.is_empty();
+    let sockets = if granted {
+        let socket = world.base().join("outside/socket");
+        format!("of the unix sockets on which the host listens when a call begins, only these can be reached: `{}`.", socket.display())
+    } else {
+        "no unix socket on which the host listens when a call begins can be reached.".to_owned()
+    };
     report.reads(
         text,
         &match world.policy.network.mode {
-            NetworkMode::Open => format!("The host's network can be reached; the host's unix sockets cannot, but for {sockets}."),
+            NetworkMode::Open => format!("The host's network can be reached; {sockets}"),
             NetworkMode::Allowlist => format!(
                 "Only these hosts can be reached, through the proxy that HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name: `127.0.0.1:47631`, \
                  `localhost:47632`. Never: `127.0.0.1:47633`. A host without a port means its ports 80 and 443, and *.NAME what is below NAME. \
                  Nothing else gets out: no name is resolved inside, and names that lead to private addresses are refused. Each call has a \
-                 loopback of its own; of the host's unix sockets, {sockets} can be reached."
+                 loopback of its own; {sockets}"
             ),
             NetworkMode::None => {
-                format!("There is no network, not even a loopback; of the host's unix sockets, {sockets} can be reached.")
+                format!("There is no network, not even a loopback; {sockets}")
             }
-            _ => format!("There is no network but a loopback of each call's own; of the host's unix sockets, {sockets} can be reached."),
+            _ => format!("There is no network but a loopback of each call's own; {sockets}"),
         },
     );
     let listeners = Listeners::new(world)?;
@@ -156,12 +162,13 @@ pub fn network(world: &World, text: &str, report: &mut Report) -> Result<(), Str
     requests.extend(families.iter().map(|(family, kind)| json!(["family", family, kind])));
     let answers = world.inside(&requests)?;
     let ok = |index: usize| answers[index]["ok"] == true;
-    report
-        .must((0..5).map(ok).collect::<Vec<_>>() == [open, false, false, false, internet], || format!("connections: {:?}", &answers[..5]));
+    report.must((0..5).map(ok).collect::<Vec<_>>() == [open, false, granted, false, internet], || {
+        format!("connections: {:?}", &answers[..5])
+    });
     report.must(answers[5]["text"] == "hello", || format!("a pair of sockets is no network: {}", answers[5]));
     let hello = Some("hello".to_owned());
     let heard = listeners.heard();
-    report.must(heard == [hello.filter(|_| open), None, None, None], || format!("the host heard {heard:?}"));
+    report.must(heard == [hello.clone().filter(|_| open), None, hello.filter(|_| granted), None], || format!("the host heard {heard:?}"));
     let interfaces: Vec<&str> =
         answers[6]["text"].as_str().unwrap_or_default().lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
     let host = fs::read_to_string("/proc/net/dev").unwrap().lines().count() - 2;

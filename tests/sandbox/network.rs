@@ -154,3 +154,63 @@ print('own')
         assert!(receiver.recv(&mut [0; 8]).is_err(), "{policy}");
     }
 }
+
+/// In a readable folder, and as an entry to read: what the host listens on is reached only where the policy names it as a socket.
+#[test]
+fn a_socket_of_the_host_is_reached_where_it_is_named_and_nowhere_else() {
+    if !python("a_socket_of_the_host_is_reached_where_it_is_named_and_nowhere_else") {
+        return;
+    }
+    let host = Host::new();
+    let folder = host.root.join("outside/services");
+    std::fs::create_dir_all(&folder).unwrap();
+    let listen = |name: &str| {
+        let listener = UnixListener::bind(folder.join(name)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener
+    };
+    let (agent, engine) = (listen("agent.sock"), listen("docker.sock"));
+    std::os::unix::fs::symlink(folder.join("agent.sock"), folder.join("link")).unwrap();
+    std::fs::write(folder.join("file"), "text").unwrap();
+    let at = |name: &str| folder.join(name).display().to_string();
+    let program = format!(
+        "import socket\nfor path in ('{}', '{}', '{}'):\n    try:\n        socket.socket(socket.AF_UNIX).connect(path)\n        print('reached')\n    \
+         except OSError:\n        print('refused')\nprint(open('{}').read())",
+        at("agent.sock"),
+        at("docker.sock"),
+        at("link"),
+        at("file")
+    );
+    let read =
+        |more: &str| format!("[filesystem]\nread = [\"@system\", \"@toolchains\", \"@workspace\", \"{}\"{more}]\n", folder.display());
+    let sockets = |names: &str| format!("[network]\nmode = \"none\"\nsockets = [{names}]\n");
+    let agent_named = format!("\"{}\"", at("agent.sock"));
+    for (name, text, expected, heard) in [
+        ("folder", read(""), "refused\nrefused\nrefused\ntext\n", [false, false]),
+        ("entry", read(&format!(", \"{}\"", at("docker.sock"))), "refused\nrefused\nrefused\ntext\n", [false, false]),
+        ("one", read("") + &sockets(&agent_named), "reached\nrefused\nreached\ntext\n", [true, false]),
+        ("link", read("") + &sockets(&format!("\"{}\"", at("link"))), "reached\nrefused\nreached\ntext\n", [true, false]),
+        (
+            "denied",
+            read("") + &format!("deny = [\"{}\"]\n", at("agent.sock")) + &sockets(&agent_named),
+            "refused\nrefused\nrefused\ntext\n",
+            [false, false],
+        ),
+    ] {
+        let policy = host.policy(name, &text);
+        let ended: crate::support::Ended = host.sandbox_under(&policy, &["python3", "-c", &program]).output().unwrap().into();
+        assert_eq!((ended.stdout.as_str(), ended.code), (expected, 0), "{name}: {ended:#?}");
+        let mut seen = [false, false];
+        for (place, listener) in [&agent, &engine].into_iter().enumerate() {
+            while listener.accept().is_ok() {
+                seen[place] = true;
+            }
+        }
+        assert_eq!(seen, heard, "{name}");
+    }
+    // By itself, without a readable folder around it.
+    let policy = host.policy("alone", &sockets(&agent_named));
+    let connect = format!("import socket; socket.socket(socket.AF_UNIX).connect('{}')", at("agent.sock"));
+    let ended: crate::support::Ended = host.sandbox_under(&policy, &["python3", "-c", &connect]).output().unwrap().into();
+    assert!(ended.code == 0 && agent.accept().is_ok(), "{ended:#?}");
+}

@@ -106,6 +106,12 @@ pub fn lay(plan: &Plan, outside: &[(PathBuf, bool)], mut sockets: HostSockets, m
             covers.resolve(path, Cover::Deny, Absent::Passes)?;
         }
     }
+    let granted: Vec<PathBuf> = plan.sockets.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())).collect();
+    for path in sockets.paths() {
+        if !granted.contains(&path) && !path.starts_with(&plan.workspace) {
+            covers.resolve(&path, Cover::Deny, Absent::Passes)?;
+        }
+    }
     for (path, folder) in outside {
         make_mountpoint(path, *folder)?;
         covers.insert(path, Cover::Deny);

@@ -1,11 +1,15 @@
 //! Differences in all that is a number or a word: git, the network, the environment, limits, enforcement and recording.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{Difference, Direction, Said, Topic};
 use crate::policy::{
     Limits, NetworkMode, OnMissing, Policy, canonical,
     host::{self, HostLists, HostRules, Target},
+    sockets,
     units::{show_duration, show_size},
 };
 
@@ -76,7 +80,27 @@ fn hosts(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
     }
 }
 
+fn sockets(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
+    let names = |policy: &Policy| policy.network.sockets.iter().map(|rule| (rule.place.to_string(), rule.origin.to_string())).collect();
+    let (was, is): (BTreeMap<String, String>, BTreeMap<String, String>) = (names(before), names(after));
+    for place in was.keys().chain(is.keys().filter(|place| !was.contains_key(*place))) {
+        let (was, is) = (was.get(place), is.get(place));
+        if was.is_some() == is.is_some() {
+            continue;
+        }
+        let said = |by: Option<&String>| Said { word: if by.is_some() { "allowed" } else { "refused" }.to_owned(), by: by.cloned() };
+        let what = format!("connect to {place}, which {}", sockets::meaning(place));
+        found.push(Difference {
+            witness: Some(place.clone()),
+            before: said(was),
+            after: said(is),
+            ..difference(is.is_some(), Topic::Network, what, "", "")
+        });
+    }
+}
+
 fn network(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
+    sockets(before, after, found);
     hosts(before, after, found);
     let modes = (before.network.mode, after.network.mode);
     if modes.0 == modes.1 {
