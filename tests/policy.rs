@@ -505,6 +505,42 @@ fn an_allow_list_may_be_empty_absent_or_implied_and_never_means_everything() {
 }
 
 #[test]
+fn hosts_beside_a_mode_that_does_not_go_by_them_are_an_error() {
+    for mode in ["none", "loopback", "open"] {
+        for key in ["allow", "deny"] {
+            let error = body_error(&format!("network.mode = \"{mode}\"\nnetwork.{key} = [\"a.org\"]"));
+            assert!(error.contains(&format!("`{key}` does nothing under mode = \"{mode}\"")) && error.contains("p.toml:4:"), "{error}");
+        }
+        policy(&format!("network.mode = \"{mode}\"\nnetwork.allow = []"));
+    }
+    policy("network.mode = \"allowlist\"\nnetwork.allow = [\"a.org\"]\nnetwork.deny = [\"b.org\"]");
+    // A child may open what its parent lists.
+    policy("network.allow = [\"a.org\"]");
+}
+
+#[test]
+fn sockets_are_whole_paths_and_bounds_only_take_away() {
+    for bad in ["a.sock", "@tmp", "~", "/run/*.sock", "../a", "/a/../b", ""] {
+        assert!(check_text("p.toml", &format!("schema=1\nname=\"p\"\nnetwork.sockets=[{bad:?}]")).is_err(), "{bad}");
+    }
+    let chosen = policy("network.sockets = [\"/run/a.sock\", \"~/b.sock\"]");
+    let names = |policy: &Policy| policy.network.sockets.iter().map(|rule| rule.place.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&chosen), ["/run/a.sock", "~/b.sock"]);
+    for (bound, left) in [
+        ("network.sockets = [\"~/b.sock\", \"/run/c.sock\"]", vec!["~/b.sock"]),
+        ("network.sockets = []", vec![]),
+        ("", vec!["/run/a.sock", "~/b.sock"]),
+    ] {
+        let mut bounded = chosen.clone();
+        narrow(&mut bounded, &parse(bound), Role::Project);
+        assert_eq!(names(&bounded), left, "{bound}");
+        let origin = || portcullis::policy::Origin { file: "granted".to_owned(), line: 1, group: None };
+        let granted = bounded.with_socket(Path::new("/run/d.sock"), origin());
+        assert_eq!(names(&granted).len(), left.len() + usize::from(bound.is_empty()), "{bound}: what a bound leaves out stays out");
+    }
+}
+
+#[test]
 fn host_rules_are_whole_names() {
     for good in ["example.org", "*.example.org", "a-b.c:65535", "10.0.0.1:80", "localhost"] {
         assert_eq!(policy(&format!("network.allow = [{good:?}]")).network.allow[0][0].0, good);
@@ -862,8 +898,13 @@ fn lists() -> impl Strategy<Value = String> {
 fn body() -> impl Strategy<Value = String> {
     let words = (
         optional("git.allow", &["\"none\"", "\"commit\"", "\"full\""]),
-        optional("network.mode", &["\"none\"", "\"loopback\"", "\"allowlist\"", "\"open\""]),
-        optional("network.allow", &["[]", "[\"a\"]", "[\"a\", \"b:1\"]"]),
+        // Hosts beside another mode than theirs are an error.
+        prop_oneof![
+            optional("network.mode", &["\"none\"", "\"loopback\"", "\"allowlist\"", "\"open\""]),
+            optional("network.allow", &["[]", "[\"a\"]", "[\"a\", \"b:1\"]"]),
+            Just("network.mode = \"allowlist\"\nnetwork.allow = [\"a\"]\nnetwork.deny = [\"b\"]\n".to_owned()),
+        ],
+        optional("network.sockets", &["[]", "[\"/run/a\"]", "[\"/run/a\", \"~/b\"]"]),
         optional("environment.inherit", &["[]", "[\"A\"]", "[\"A\", \"B\"]", "[\"B\", \"C\"]"]),
         optional("limits.wall", &["\"1s\"", "\"10m\"", "\"2h\""]),
         optional("limits.memory", &["\"16MiB\"", "\"4GiB\""]),
@@ -928,6 +969,8 @@ fn at_most(after: &Policy, before: &Policy) {
     }
     assert!(after.git <= before.git && after.network.mode <= before.network.mode && after.ask >= before.ask);
     assert!(before.network.allow.iter().all(|hosts| after.network.allow.contains(hosts)));
+    assert!(before.network.deny.iter().all(|host| after.network.deny.contains(host)));
+    assert!(after.network.sockets.iter().all(|rule| before.network.sockets.contains(rule)));
     assert!(after.environment.inherit.is_subset(&before.environment.inherit));
     assert!(
         after.enforcement.require.is_superset(&before.enforcement.require) && after.enforcement.on_missing >= before.enforcement.on_missing

@@ -70,6 +70,7 @@ pub(super) fn compile(source: &Source) -> Result<Compiled, PolicyError> {
         return Err(source.error(&(0..0), Problem::MissingKey("name"), Some("a policy needs a name".to_owned())));
     };
     let reader = Reader { source };
+    reader.hosts_count(&file)?;
     let partial = PartialPolicy {
         name: reader.name("name", name)?,
         why: file.why.as_ref().map(|why| reader.sentence("why", why)).transpose()?,
@@ -235,6 +236,22 @@ impl Reader<'_> {
                 self.fail(&entry.span(), Problem::Malformed { what: "host rule", value: value(text) }, hint.to_owned())
             })
             .collect()
+    }
+
+    /// Hosts that a file lists beside a mode of its own that does not go by them: whoever wrote that believes that something is enforced.
+    fn hosts_count(&self, file: &PolicyFile) -> Result<(), PolicyError> {
+        let Some(mode) = &file.network.mode else { return Ok(()) };
+        let (mode, _) = self.mode(mode)?;
+        if mode == NetworkMode::Allowlist {
+            return Ok(());
+        }
+        for (key, list) in [("allow", &file.network.allow), ("deny", &file.network.deny)] {
+            if let Some(list) = list.as_ref().filter(|list| !list.get_ref().is_empty()) {
+                let hint = "write mode = \"allowlist\", or leave the list out".to_owned();
+                return self.fail(&list.span(), Problem::Inert { key, mode: super::canonical::mode(mode) }, hint);
+            }
+        }
+        Ok(())
     }
 
     fn sockets(&self, strings: &Strings) -> Result<Vec<PathRule>, PolicyError> {

@@ -52,6 +52,14 @@ pub enum Problem {
         /// The value.
         value: String,
     },
+    /// A list of hosts beside a mode that does not go by it.
+    #[error("`{key}` does nothing under mode = \"{mode}\"")]
+    Inert {
+        /// The list.
+        key: &'static str,
+        /// The mode.
+        mode: &'static str,
+    },
     /// A string that has to say something is empty.
     #[error("`{0}` is empty")]
     Empty(&'static str),

@@ -30,7 +30,7 @@ fn words(access: Access) -> &'static str {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn each_difference_has_a_witness_and_each_path_that_is_judged_otherwise_a_difference(first in body(), second in body()) {
