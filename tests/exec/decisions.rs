@@ -35,7 +35,7 @@ fn a_command_a_path_and_a_host_are_explained_by_the_rule_that_decides() {
         (["write", "/etc/passwd"], 1, "add \"/etc/passwd\""),
         (["write", ".git/hooks/pre-commit"], 1, "no policy can allow it"),
         (["host", "[::1]:8080"], 0, "loopback"),
-        (["host", "example.org:443"], 1, "mode = \"open\""),
+        (["host", "example.org:443"], 1, "mode = \"allowlist\""),
     ] {
         let ended = explain(&world, "workspace-write", &what);
         assert_eq!(ended.code(), Some(code), "{what:?}: {ended:?}");
