@@ -19,6 +19,8 @@
 //! | [`worker`] | the file tools' code, which runs inside a sandbox |
 //! | [`policy`] | policy files, the compiled policy, decisions, prose for the prompt: pure data |
 //!
+//! [`sandbox`] and [`egress`] know each other: the launcher's handle holds the proxy's, and the proxy is a stage that is started and confined as the launcher is.
+//!
 //! Two functions are the program, each to be read on one screen: [`agent::turn::run`] and [`sandbox::linux::enter::enter`].
 
 pub mod agent;
