@@ -274,6 +274,28 @@ fn old_logs_go_by_themselves_only_and_the_ledger_knows() {
 }
 
 #[test]
+fn what_is_held_stays_whole_until_it_is_released() {
+    let scene = Scene::new();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(100 * 24 * 3600);
+    let key = scene.keys().current().unwrap();
+    for session in [ONE, TWO] {
+        fs::File::open(scene.file(session)).unwrap().set_modified(long_ago).unwrap();
+    }
+    ledger::enter(&scene.folder(), &key, LedgerEvent::Held { session: ONE.to_owned(), reason: "incident 12".to_owned() }).unwrap();
+    let before = fs::read(scene.file(ONE)).unwrap();
+    let records = BTreeSet::from([2]);
+    let refused = retention::erase(&scene.folder(), &key, ONE, &records).unwrap_err().to_string();
+    assert!(refused.contains("is held (incident 12)"), "{refused}");
+    let keep = std::time::Duration::from_secs(90 * 24 * 3600);
+    assert_eq!(retention::prune(&scene.folder(), &key, keep, false).unwrap(), [TWO]);
+    assert_eq!(fs::read(scene.file(ONE)).unwrap(), before, "what is held was changed");
+    assert_eq!((scene.verify().integrity(), scene.verify().complete()), (Integrity::Intact, true));
+    ledger::enter(&scene.folder(), &key, LedgerEvent::Released { session: ONE.to_owned() }).unwrap();
+    assert_eq!(retention::prune(&scene.folder(), &key, keep, false).unwrap(), [ONE]);
+    assert!(!scene.file(ONE).exists() && scene.verify().complete());
+}
+
+#[test]
 fn logs_sealed_before_and_after_a_change_of_keys_verify_together() {
     let scene = Scene::new();
     let before = scene.keys().current_id().unwrap();

@@ -2,6 +2,7 @@
 //! gone, or that lost its end, is missed. Several agents write it, one at a time.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     chain::{self, Chain, hex, sha256, unhex},
     keys::Key,
+    line::{self, Bytes},
     record::{Cause, SCHEMA},
 };
 
@@ -75,6 +77,18 @@ pub enum LedgerEvent {
         session: String,
         /// The records, by their numbers.
         records: Vec<u64>,
+    },
+    /// A log is not to be taken away, nor what it says, until it is released.
+    Held {
+        /// The session.
+        session: String,
+        /// Why, in a person's words.
+        reason: String,
+    },
+    /// A log that was held may go again.
+    Released {
+        /// The session.
+        session: String,
     },
     /// Another key is used from here on; this entry is the first that it seals.
     KeyRotated {
@@ -149,6 +163,30 @@ pub fn enter(folder: &Path, key: &Key, event: LedgerEvent) -> Result<(u64, Strin
         return Err(error(problem));
     }
     Ok((chain.records, hex(&chain.head)))
+}
+
+/// The sessions whose logs are held, each with the reason. A line that is no entry is passed over; `verify` says more of it.
+///
+/// # Errors
+/// If there is a ledger that cannot be read.
+pub fn held(folder: &Path) -> Result<BTreeMap<String, String>, LedgerError> {
+    let path = path(folder);
+    let error = |source| LedgerError::File { path: path.clone(), source };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(absent) if absent.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(source) => return Err(error(source)),
+    };
+    let (mut reader, mut buffer, mut held) = (io::BufReader::new(file), Vec::new(), BTreeMap::new());
+    while let Some(line) = line::next(&mut reader, &mut buffer).map_err(error)? {
+        let Bytes::Whole(line) = line else { continue };
+        match serde_json::from_slice::<Entry>(line).map(|entry| entry.event) {
+            Ok(LedgerEvent::Held { session, reason }) => drop(held.insert(session, reason)),
+            Ok(LedgerEvent::Released { session }) => drop(held.remove(&session)),
+            _ => {}
+        }
+    }
+    Ok(held)
 }
 
 /// The chain behind the last entry, and whether a writer died in the middle of a line after it.

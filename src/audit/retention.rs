@@ -43,6 +43,14 @@ pub enum RetentionError {
     /// It is being written.
     #[error("the log of session {0} is being written; end the session first")]
     Running(String),
+    /// Somebody said that it has to stay.
+    #[error("the log of session {session} is held ({reason}); `portcullis audit release` lets it go")]
+    Held {
+        /// The session.
+        session: String,
+        /// Why.
+        reason: String,
+    },
     /// The ledger's entry would be too long.
     #[error("{0} records are more than can be erased at once; name at most {MOST}")]
     TooMany(usize),
@@ -56,13 +64,14 @@ pub enum RetentionError {
     },
 }
 
-/// Takes away the logs of a folder that nobody has written to for longer than `keep`, and says which. With `dry` it only says so.
+/// Takes away the logs of a folder that nobody has written to for longer than `keep` and that are not held, and says which. With `dry` it only says so.
 ///
 /// # Errors
 /// If one cannot be entered or removed; those before it are gone.
 pub fn prune(folder: &Path, key: &Key, keep: Duration, dry: bool) -> Result<Vec<String>, RetentionError> {
     let mut gone = Vec::new();
-    for session in sessions(folder) {
+    let held = ledger::held(folder)?;
+    for session in sessions(folder).into_iter().filter(|session| !held.contains_key(session)) {
         let files = files_of(folder, &session);
         let error = |path: &Path, source| RetentionError::File { path: path.to_path_buf(), source };
         let old = |path: &PathBuf| {
@@ -99,6 +108,9 @@ pub fn erase(folder: &Path, key: &Key, session: &str, records: &BTreeSet<u64>) -
         return Err(RetentionError::TooMany(records.len()));
     }
     let files = files_of(folder, session);
+    if let Some(reason) = ledger::held(folder)?.remove(session) {
+        return Err(RetentionError::Held { session: session.to_owned(), reason });
+    }
     if files.iter().any(|path| is_running(path)) {
         return Err(RetentionError::Running(session.to_owned()));
     }

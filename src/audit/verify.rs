@@ -467,6 +467,6 @@ fn enter(known: &mut BTreeMap<String, Known>, event: LedgerEvent) {
         }
         LedgerEvent::Pruned { session, .. } => known.entry(session).or_default().pruned = true,
         LedgerEvent::Erased { session, records } => known.entry(session).or_default().erased.extend(records),
-        LedgerEvent::KeyRotated { .. } | LedgerEvent::DeliveryFailed { .. } => {}
+        LedgerEvent::KeyRotated { .. } | LedgerEvent::DeliveryFailed { .. } | LedgerEvent::Held { .. } | LedgerEvent::Released { .. } => {}
     }
 }

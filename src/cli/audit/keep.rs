@@ -8,7 +8,7 @@ use super::{log, log_folder};
 use crate::{
     audit::{
         Keys,
-        ledger::{LedgerEvent, enter},
+        ledger::{LedgerEvent, enter, held},
         reading::SessionFiles,
         retention,
         verify::{Trust, verify_ledger},
@@ -18,6 +18,7 @@ use crate::{
         output, report,
         resolve::{Folders, make_state},
     },
+    ui::sanitize::visible_line,
 };
 
 #[derive(Debug, Subcommand)]
@@ -89,6 +90,41 @@ pub(super) fn erase(named: &str, records: &[u64], folders: &Folders) -> Exit {
         Ok(format!("{what} of session {session} erased; the ledger says so\n"))
     });
     print(erased)
+}
+
+/// The most characters of a reason: an entry of the ledger is short.
+const REASON: usize = 400;
+
+pub(super) fn hold(what: Option<(&str, &str)>, folders: &Folders) -> Exit {
+    let folder = log_folder(folders);
+    let Some((named, reason)) = what else {
+        return print(held(&folder).map_err(|error| failed(&error)).map(|held| match held.is_empty() {
+            true => "No log is held.\n".to_owned(),
+            false => held.iter().map(|(session, reason)| format!("{session}  {}\n", visible_line(reason))).collect(),
+        }));
+    };
+    let reason: String = reason.chars().take(REASON).collect();
+    let event = |session| LedgerEvent::Held { session, reason: reason.clone() };
+    print(enter_about(named, folders, event).map(|session| format!("session {session} is held: {}\n", visible_line(&reason))))
+}
+
+pub(super) fn release(named: &str, folders: &Folders) -> Exit {
+    print(
+        enter_about(named, folders, |session| LedgerEvent::Released { session })
+            .map(|session| format!("session {session} is held no more\n")),
+    )
+}
+
+/// Enters something about a log of the state folder.
+fn enter_about(named: &str, folders: &Folders, event: impl FnOnce(String) -> LedgerEvent) -> Result<String, Exit> {
+    let log = log(named, folders)?;
+    if log.is_named_by_path() {
+        report(&"logs are held by the session's id: the ledger of a file elsewhere is not this one");
+        return Err(Exit::Usage);
+    }
+    let key = Keys::of(&folders.state).current().map_err(|error| failed(&error))?;
+    enter(&log_folder(folders), &key, event(log.name.clone())).map_err(|error| failed(&error))?;
+    Ok(log.name)
 }
 
 pub(super) fn prune(older_than: Duration, dry: bool, folders: &Folders) -> Exit {

@@ -30,6 +30,7 @@ Examples:
   portcullis audit head
   portcullis audit key show
   portcullis audit erase last 12 13
+  portcullis audit hold last --reason \"incident 12\"
   portcullis audit prune --older-than 90d --dry-run
 
 A log is one JSON record a line, in the state folder (~/.local/state/portcullis/log, or $PORTCULLIS_HOME/log). SESSION is an id or the first 8 of its
@@ -57,6 +58,20 @@ pub(super) enum AuditCommand {
         /// The records, by their numbers.
         #[arg(required = true)]
         records: Vec<u64>,
+    },
+    /// Keep a log whole, whatever is pruned or erased, until it is released; the ledger says why. Without a session it lists those that are held.
+    Hold {
+        /// The session's id, or `last`.
+        #[arg(requires = "reason")]
+        session: Option<String>,
+        /// Why, in a few words.
+        #[arg(long, value_name = "TEXT", requires = "session")]
+        reason: Option<String>,
+    },
+    /// Let a log that was held go when its time comes.
+    Release {
+        /// The session's id, or `last`.
+        session: String,
     },
     /// Take away logs that nobody has written to for long; the ledger says which.
     Prune {
@@ -91,6 +106,8 @@ pub(super) fn run(command: &AuditCommand) -> Exit {
         AuditCommand::Head => keep::head(&folders),
         AuditCommand::Key(command) => keep::key(command, &folders),
         AuditCommand::Erase { session, records } => keep::erase(session, records, &folders),
+        AuditCommand::Hold { session, reason } => keep::hold(session.as_deref().zip(reason.as_deref()), &folders),
+        AuditCommand::Release { session } => keep::release(session, &folders),
         AuditCommand::Prune { older_than, dry_run } => keep::prune(*older_than, *dry_run, &folders),
     }
 }
