@@ -11,6 +11,7 @@ use crate::{
 
 /// What came of a call, for programs.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "result of a call")]
 pub(super) struct Told {
     /// How it ended.
     status: CallStatus,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
-use schemars::generate::SchemaSettings;
+use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ pub(super) enum Task {
 /// The tools, sorted by name.
 pub(super) fn tools() -> Vec<Tool> {
     let built_in = definitions();
-    let result = object(SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Told>().to_value());
+    let result = object(result_schema().to_value());
     let mut tools: Vec<Tool> = OFFERED
         .iter()
         .filter_map(|(name, behind, title)| {
@@ -66,6 +66,12 @@ pub(super) fn tools() -> Vec<Tool> {
     tools.push(made(EXPLAIN, "Ask the policy", description.to_owned(), object(schema), &result, true));
     tools.sort_by(|one, other| one.name.cmp(&other.name));
     tools
+}
+
+/// Without the widths of numbers, which are no formats that clients know.
+fn result_schema() -> Schema {
+    let formats = RecursiveTransform(|schema: &mut Schema| drop(schema.remove("format")));
+    SchemaSettings::draft2020_12().with_transform(formats).into_generator().into_root_schema_for::<Told>()
 }
 
 fn made(name: &'static str, title: &str, description: String, schema: JsonObject, result: &JsonObject, reads: bool) -> Tool {
