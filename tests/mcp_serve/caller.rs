@@ -3,16 +3,19 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
+    os::fd::AsFd,
     os::unix::process::ExitStatusExt,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
-        atomic::{AtomicU32, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc::{Receiver, RecvTimeoutError, channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+use nix::poll::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 
 use super::support::{Ended, Host, PATIENCE};
@@ -24,6 +27,7 @@ pub struct Caller {
     messages: Receiver<Value>,
     errors: Option<JoinHandle<String>>,
     number: i64,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Caller {
@@ -37,11 +41,24 @@ impl Caller {
     /// A server that was told nothing yet.
     pub fn unintroduced(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut output = BufReader::new(child.stdout.take().unwrap());
         let (sender, messages) = channel();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&stopped);
         thread::spawn(move || {
-            for line in output.lines() {
-                let Ok(line) = line else { return };
+            loop {
+                // Looked at without a wait in the read, which nothing would end.
+                let mut waits = [PollFd::new(output.get_ref().as_fd(), PollFlags::POLLIN)];
+                if output.buffer().is_empty() && poll(&mut waits, 20_u16) == Ok(0) {
+                    if stops.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    continue;
+                }
+                let mut line = String::new();
+                if output.read_line(&mut line).unwrap_or(0) == 0 {
+                    return;
+                }
                 // Standard output is the protocol's alone.
                 let message: Value =
                     serde_json::from_str(&line).unwrap_or_else(|error| json!({"no message": line, "error": error.to_string()}));
@@ -56,7 +73,7 @@ impl Caller {
             let _ = stderr.read_to_string(&mut text);
             text
         });
-        Self { input: child.stdin.take(), child, messages, errors: Some(errors), number: 0 }
+        Self { input: child.stdin.take(), child, messages, errors: Some(errors), number: 0, stopped }
     }
 
     /// The handshake, and what the server says of itself.
@@ -130,6 +147,17 @@ impl Caller {
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Takes no more answers: the pipe has nobody at its other end.
+    pub fn stop_reading(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        while self.messages.recv_timeout(PATIENCE).is_ok() {}
+    }
+
+    /// Whether the server has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Closes the caller's end.

@@ -107,10 +107,63 @@ fn what_cannot_begin_says_so_by_its_code_and_says_nothing_to_the_caller() {
         let ended = Caller::unintroduced(command(&host, &arguments)).end();
         assert!(ended.code == code && ended.stdout.is_empty() && ended.stderr.contains(said), "{arguments:?}: {ended:?}");
     }
+    let mut unwritable = command(&host, &[]);
+    fs::write(host.root.join("file"), "").unwrap();
+    unwritable.env("PORTCULLIS_HOME", host.root.join("file/state"));
+    let unwritable = Caller::unintroduced(unwritable).end();
+    assert!(unwritable.code == 6 && unwritable.stdout.is_empty(), "{unwritable:?}");
     let mut elsewhere = host.bare(&["mcp", "serve", "--workspace", "no-such-folder"]);
     assert_eq!(Ended::from(elsewhere.output().unwrap()).code, 2);
     let mut closed = host.clean("sh");
     closed.args(["-c", "exec \"$0\" mcp serve --workspace \"$1\" >&-"]).arg(super::support::program()).arg(&host.workspace);
     let closed = Ended::from(closed.output().unwrap());
     assert!(closed.code == 6 && closed.stderr.contains("standard"), "{closed:?}");
+}
+
+#[test]
+fn a_question_that_waits_is_taken_back_with_its_call() {
+    let host = Host::new();
+    let policy = host.policy("asks", "[[command]]\nprefix = [\"touch\"]\ndecision = \"ask\"\nwhy = \"It makes files.\"\n");
+    let time = unique_time();
+    let script = host.root.join("approve.sh");
+    fs::write(&script, format!("sleep {time}; echo '{{\"answer\":\"once\"}}'\n")).unwrap();
+    let approver = format!("sh {}", script.display());
+    let mut caller = Caller::new(&host, &["--policy", &policy, "--approver", &approver]);
+    let id = caller.begin_call("run_sandboxed", json!({"command": "touch asked"}));
+    assert!(eventually(|| processes_with(&time) == 1), "nobody is asked");
+    assert_eq!(caller.request("ping", json!({}))["result"], json!({}));
+    caller.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}));
+    assert!(eventually(|| processes_with(&time) == 0), "it is still asked");
+    assert!(!caller.sh("true").is_error && !host.has("asked"));
+    caller.end();
+    assert_whole(&host);
+}
+
+#[test]
+fn a_caller_that_is_gone_ends_what_runs_though_its_input_stays_open() {
+    let host = Host::new();
+    let mut caller = Caller::new(&host, &[]);
+    let (_, time) = begin_sleeping(&mut caller);
+    caller.stop_reading();
+    // The next answer finds nobody.
+    caller.begin("ping", json!({}));
+    assert!(eventually(|| processes_with(&time) == 0), "processes are left");
+    assert!(eventually(|| caller.has_ended()));
+    assert_whole(&host);
+}
+
+#[test]
+fn calls_that_are_made_and_taken_back_take_up_no_room() {
+    let host = Host::new();
+    let mut caller = Caller::new(&host, &[]);
+    let (id, time) = begin_sleeping(&mut caller);
+    for _ in 0..200 {
+        let waiting = caller.begin_call("run_sandboxed", json!({"command": "touch never"}));
+        caller.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": waiting}}));
+    }
+    let last = caller.begin_call("run_sandboxed", json!({"command": "touch last"}));
+    caller.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}));
+    let answer = caller.receive();
+    assert!(answer["id"] == last && answer["result"]["isError"] == false, "{answer}");
+    assert!(host.has("last") && !host.has("never") && processes_with(&time) == 0);
 }

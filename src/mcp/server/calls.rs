@@ -109,11 +109,9 @@ impl<'a> Calls<'a> {
     }
 
     fn start(&mut self) {
-        while let Some((request, task)) = self.waiting.front() {
-            if request.cancelled.is_cancelled() {
-                self.waiting.pop_front();
-                continue;
-            }
+        // All of them, so that calls that are made and taken back again behind a long one do not pile up.
+        self.waiting.retain(|(request, _)| !request.cancelled.is_cancelled());
+        while let Some((_, task)) = self.waiting.front() {
             let only_reads = match task {
                 Task::Tool { name, arguments } => Gate::only_reads(name, arguments),
                 Task::Explain { .. } | Task::Refused { .. } | Task::Unknown { .. } => true,

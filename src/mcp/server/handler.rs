@@ -1,4 +1,4 @@
-//! The protocol's requests. What runs is passed on to [`super::calls`].
+//! The protocol's requests. What runs is passed on to the calls.
 
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -79,11 +79,15 @@ impl ServerHandler for Handler {
             client: client(context.client_info().as_ref()),
             name: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
-            cancelled: context.ct,
+            cancelled: context.ct.clone(),
             answer,
         };
         self.calls.send(Message::Call(call)).map_err(|_| ended())?;
-        answered.await.map_err(|_| ended())?.map(Into::into)
+        tokio::select! {
+            answer = answered => answer.map_err(|_| ended())?.map(Into::into),
+            // Nobody waits for the answer, so the call takes up no room any more.
+            () = context.ct.cancelled() => Err(ended()),
+        }
     }
 
     async fn on_custom_request(&self, request: CustomRequest, _context: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {

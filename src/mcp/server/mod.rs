@@ -7,11 +7,11 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`stdio`] | lines in and out, and what is no message |
-//! | [`handler`] | the protocol's requests, by the official SDK |
-//! | [`offer`] | the tools with their schemas, and the step from a request to a call of the gate |
-//! | [`calls`] | the calls in their order, on the gate |
-//! | [`answer`] | what the caller is told of a call |
+//! | `stdio` | lines in and out, and what is no message |
+//! | `handler` | the protocol's requests, by the official SDK |
+//! | `offer` | the tools with their schemas, and the step from a request to a call of the gate |
+//! | `calls` | the calls in their order, on the gate |
+//! | `answer` | what the caller is told of a call |
 
 mod answer;
 mod calls;
