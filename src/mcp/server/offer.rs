@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_request_is_a_call_of_the_gate_or_says_why_not() {
-        let task = |name, arguments: Value| task(name, object(arguments));
+        let task = |name: &str, arguments: Value| task(name, object(arguments));
         assert!(matches!(task("run_sandboxed", json!({"command": "ls"})), Task::Tool { name: "shell", .. }));
         assert!(matches!(task("run_sandboxed", json!({"command": "ls", "background": true})), Task::Refused { .. }));
         assert!(matches!(task("shell", json!({"command": "ls"})), Task::Unknown { .. }));

@@ -113,12 +113,13 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
 }
 
 /// The message of a line; none where there is nothing to answer.
-fn parse(line: Line) -> Result<Option<ClientJsonRpcMessage>, ServerJsonRpcMessage> {
+fn parse(line: Line) -> Result<Option<ClientJsonRpcMessage>, Box<ServerJsonRpcMessage>> {
+    let refuse = |code, message: String, id| Err(Box::new(ServerJsonRpcMessage::error(ErrorData::new(code, message, None), id)));
     let line = match line {
         Line::Whole(line) => line,
         Line::TooLong => {
             let message = format!("a message may have {MESSAGE_CAP} bytes; this one was longer and was dropped");
-            return Err(ServerJsonRpcMessage::error(ErrorData::new(ErrorCode::INVALID_REQUEST, message, None), None));
+            return refuse(ErrorCode::INVALID_REQUEST, message, None);
         }
     };
     if line.trim_ascii().is_empty() {
@@ -129,7 +130,7 @@ fn parse(line: Line) -> Result<Option<ClientJsonRpcMessage>, ServerJsonRpcMessag
         Err(error) => error,
     };
     let Ok(value) = serde_json::from_slice::<Value>(&line) else {
-        return Err(ServerJsonRpcMessage::error(ErrorData::new(ErrorCode::PARSE_ERROR, "this is not JSON", None), None));
+        return refuse(ErrorCode::PARSE_ERROR, "this is not JSON".to_owned(), None);
     };
     // An answer to what looks like an answer could go back and forth for ever.
     if value.get("result").is_some() || value.get("error").is_some() {
@@ -139,7 +140,7 @@ fn parse(line: Line) -> Result<Option<ClientJsonRpcMessage>, ServerJsonRpcMessag
     if id.is_none() && value.get("method").is_some() && value.get("id").is_none() {
         return Ok(None);
     }
-    Err(ServerJsonRpcMessage::error(ErrorData::new(ErrorCode::INVALID_REQUEST, format!("this is no message: {error}"), None), id))
+    refuse(ErrorCode::INVALID_REQUEST, format!("this is no message: {error}"), id)
 }
 
 fn encode(message: &ServerJsonRpcMessage) -> Result<Vec<u8>, io::Error> {
@@ -190,7 +191,10 @@ mod tests {
 
     fn error_of(line: &str) -> Option<(i32, Option<RequestId>)> {
         match parse(Line::Whole(line.as_bytes().to_vec())) {
-            Err(ServerJsonRpcMessage::Error(error)) => Some((error.error.code.0, error.id)),
+            Err(answer) => match *answer {
+                ServerJsonRpcMessage::Error(error) => Some((error.error.code.0, error.id)),
+                other => panic!("{other:?}"),
+            },
             Ok(None) => None,
             other => panic!("{other:?}"),
         }
