@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use rmcp::ServiceExt;
+use rmcp::{ServiceExt, service::ServerInitializeError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -95,7 +95,7 @@ pub async fn serve(
     let mut service = tokio::spawn(async move {
         let running = handler.serve(stdio).await?;
         let _ = running.waiting().await;
-        Ok::<(), rmcp::service::ServerInitializeError>(())
+        Ok::<(), ServerInitializeError>(())
     });
     let mut calls = Calls::new(gate, closed.clone());
     tokio::pin!(stop);
@@ -121,16 +121,18 @@ pub async fn serve(
     let last = calls.end().await;
     // The requests that are left have nobody to answer them any more.
     drop(asked);
+    // Before the last answers, which a caller that takes none would hold up.
+    let recorded = gate.close();
     if over.is_none() {
         over = tokio::time::timeout(LAST_WORDS, &mut service).await.ok();
     }
     service.abort();
     let _ = tokio::time::timeout(LAST_WORDS, written.cancelled()).await;
-    gate.close()?;
     let ended = ended?;
     last?;
+    recorded?;
     match over {
-        Some(Ok(Err(rmcp::service::ServerInitializeError::ExpectedInitializeRequest(Some(_))))) => Err(ServeError::Protocol),
+        Some(Ok(Err(ServerInitializeError::ExpectedInitializeRequest(Some(_))))) => Err(ServeError::Protocol),
         _ => Ok(ended),
     }
 }
