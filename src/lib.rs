@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`cli`], [`ui`] | what a person types and sees |
 //! | [`agent`] | a session, one turn on one screen, the prefix, events |
+//! | [`mcp`] | the tools for other agents, over the Model Context Protocol |
 //! | [`tools`] | each tool's schema, and the gate: classify → decide → ask → record → launch → record → redact |
 //! | [`audit`] | the log |
 //! | [`approval`] | what a person has to decide |
@@ -30,6 +31,7 @@ pub mod audit;
 pub mod certificate;
 pub mod cli;
 pub mod egress;
+pub mod mcp;
 pub mod model;
 pub mod policy;
 pub mod sandbox;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::{
     audit::{Event as Record, LogError},
-    certificate,
     model::{Client, CompactionMethod, EncodedHead, Endpoint, Head, ModelError, Usage},
     policy::render,
     sandbox::LaunchError,
@@ -77,28 +76,7 @@ impl Session {
     /// Begins a session: proves that a sandbox can be made, by reading the instruction files in one, and assembles the prefix. `id` names its log.
     /// With a session that was kept, its conversation goes on where it ended.
     pub async fn begin(id: &str, endpoint: Endpoint, gate: Gate, kept: Option<Reopened>) -> Result<Self, SessionError> {
-        let started = Record::SessionStart {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uid: nix::unistd::getuid().as_raw(),
-            pid: std::process::id(),
-            workspace: gate.session().workspace.display().to_string(),
-            policy: gate.policy().name.clone(),
-            fingerprint: gate.policy().fingerprint(),
-            sources: gate.policy().sources.clone(),
-            endpoint: endpoint.base_url().to_owned(),
-            model: endpoint.model.clone(),
-        };
-        gate.log().append(started)?;
-        gate.log().append(Record::Policy {
-            fingerprint: gate.policy().fingerprint(),
-            canonical: gate.policy().canonical(),
-            notes: gate.policy().notes.clone(),
-        })?;
-        #[cfg(target_os = "linux")]
-        if let Some(certificate) = certificate::document::kept(&gate.session().state, &gate.policy().fingerprint()) {
-            gate.log().append(Record::Certificate { certificate })?;
-        }
-        gate.record_beginning()?;
+        gate.record_session(endpoint.base_url(), &endpoint.model)?;
         let assembled = async {
             let (client, prefix) = (Client::new(endpoint)?, read_prefix(&gate).await?);
             let resumed = kept.as_ref().map(|kept| kept.conversation.len());
@@ -156,9 +134,7 @@ impl Session {
     /// If it cannot be recorded.
     pub fn end(&self) -> Result<(), LogError> {
         prune(&self.gate.session().state, &Pruning::default());
-        self.gate.record_ends()?;
-        self.gate.log().prune();
-        self.gate.log().close()
+        self.gate.close()
     }
 
     /// How many items it began with, if it goes on with an earlier one.

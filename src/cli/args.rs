@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::{
     chat::{Chat, Kept, Which},
     endpoint::{Context, Provider},
-    exec::Task,
+    exec::{ApproverChoice, Task},
     exit::TABLE,
 };
 use crate::{
@@ -294,6 +294,9 @@ pub(super) enum Command {
     /// Show what the model is told before a person says anything, or its hash.
     #[command(subcommand)]
     Prompt(PromptCommand),
+    /// Serve the tools to other agents over the Model Context Protocol.
+    #[command(subcommand, after_help = super::mcp::EXAMPLES)]
+    Mcp(super::mcp::McpCommand),
     /// Try every published escape on this machine, under a policy.
     #[cfg(target_os = "linux")]
     #[command(after_help = super::selftest::EXAMPLES)]
@@ -337,7 +340,7 @@ pub(super) struct ExecArguments {
 }
 
 #[derive(Debug, Args)]
-struct ApproverArguments {
+pub(super) struct ApproverArguments {
     /// A program of yours that answers each question: JSON in, JSON out. It runs outside of the sandbox.
     #[arg(long, value_name = "CMD")]
     approver: Option<String>,
@@ -346,8 +349,14 @@ struct ApproverArguments {
     approver_timeout: Duration,
 }
 
+impl From<ApproverArguments> for ApproverChoice {
+    fn from(arguments: ApproverArguments) -> Self {
+        Self { command: arguments.approver, timeout: arguments.approver_timeout }
+    }
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum AskMode {
+pub(super) enum AskMode {
     /// Before each call.
     Always,
     /// Where a rule says so, and for wider access.
@@ -376,8 +385,7 @@ impl From<ExecArguments> for Task {
             workspace: arguments.common.workspace,
             provider: arguments.provider.into(),
             ask,
-            approver: arguments.approver.approver,
-            approver_timeout: arguments.approver.approver_timeout,
+            approver: arguments.approver.into(),
             json: arguments.json,
             output_schema: arguments.output_schema,
             resume: arguments.resume,

@@ -9,8 +9,9 @@ use std::{
 use super::{
     endpoint::{Provider, ProviderError},
     exit::Exit,
-    report,
-    resolve::{self, Folders, Resolved},
+    gate, report,
+    resolve::{self, Folders},
+    stop::stop_signal,
 };
 use crate::{
     agent::{
@@ -18,12 +19,11 @@ use crate::{
         rollout::{Reopened, Rollout, RolloutError, list},
         turn,
     },
-    approval::{Approver, NoProgram, Store},
-    audit::Log,
+    approval::{Approver, NoProgram},
     model::{Endpoint, ModelError},
     policy::Ask,
-    sandbox::{LaunchError, Launcher, sys},
-    tools::{AttachError, Gate, GateError, redact::Redactor},
+    sandbox::LaunchError,
+    tools::{AttachError, Gate},
     ui::screen::{JsonLines, Screen},
 };
 
@@ -41,11 +41,26 @@ pub(super) struct Task {
     pub(super) workspace: Option<PathBuf>,
     pub(super) provider: Provider,
     pub(super) ask: Option<Ask>,
-    pub(super) approver: Option<String>,
-    pub(super) approver_timeout: Duration,
+    pub(super) approver: ApproverChoice,
     pub(super) json: bool,
     pub(super) output_schema: Option<PathBuf>,
     pub(super) resume: Option<String>,
+}
+
+/// The program that answers instead of a person, if one was named.
+#[derive(Debug)]
+pub(super) struct ApproverChoice {
+    pub(super) command: Option<String>,
+    pub(super) timeout: Duration,
+}
+
+impl ApproverChoice {
+    /// The approver itself, which is kept from the model's key.
+    pub(super) fn start(&self, folders: &Folders, key_variable: &str, key: Option<&str>) -> Result<Option<Approver>, NoProgram> {
+        let Some(command) = &self.command else { return Ok(None) };
+        let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        Approver::new(command, &folders.environment, key_variable, key, self.timeout, &here).map(Some)
+    }
 }
 
 /// Runs a task to its end.
@@ -128,13 +143,6 @@ impl From<LaunchError> for ExecError {
 
 impl ExecError {
     pub(super) fn exit(&self) -> Exit {
-        let gate = |error: &GateError| match error {
-            GateError::Log(_) => Exit::Output,
-            GateError::Launch(_) => Exit::Sandbox,
-            GateError::Grants(_) => Exit::Output,
-            GateError::Stopped => Exit::Failure,
-            GateError::ApproverInReach { .. } => Exit::Usage,
-        };
         match self {
             Self::NoPrompt
             | Self::Prompt(_)
@@ -153,7 +161,7 @@ impl ExecError {
             }
             Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
             Self::Session(SessionError::Gate(error)) | Self::Attach(AttachError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => {
-                gate(error)
+                gate::exit(error)
             }
             Self::NoJson(_) => Exit::Failure,
             Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted | TurnError::Crowded { .. } | TurnError::Repeats { .. }) => {
@@ -170,31 +178,13 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     let folders = Folders::from_environment();
     let (mut endpoint, key) = task.provider.endpoint(&folders)?;
     endpoint.style.output_schema = task.output_schema.as_deref().map(read_schema).transpose()?;
-    let approver = match &task.approver {
-        Some(command) => {
-            let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-            let variable = &endpoint.key_variable;
-            Some(Approver::new(command, &folders.environment, variable, key.as_deref(), task.approver_timeout, &here)?)
-        }
-        None => None,
-    };
+    let approver = task.approver.start(&folders, &endpoint.key_variable, key.as_deref())?;
     let resolved = resolve::resolve(task.workspace.as_deref(), task.policy.as_deref(), &folders)?;
     let kept = match &task.resume {
         Some(which) => Some(reopen(which, &resolved.session.state, &resolved.session.workspace)?),
         None => None,
     };
-    // Before the event loop and its threads: the launcher must start small.
-    let launcher = Launcher::start()?;
-    let id = uuid::Uuid::now_v7().to_string();
-    let log = Log::create(&resolved.session.state, &id, &resolved.policy.recording).map_err(SessionError::from)?;
-    let redactor = Redactor::new(key);
-    let Resolved { policy, plan, session, cwd, .. } = &resolved;
-    let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor)
-        .and_then(|gate| gate.with_grants(Store::new(&session.state)))
-        .map_err(SessionError::from)?;
-    if let Some(ask) = task.ask {
-        gate = gate.in_mode(ask);
-    }
+    let (id, mut gate) = gate::open(&resolved, key, task.ask)?;
     if let Some(approver) = approver {
         gate = gate.with_approver(approver).map_err(SessionError::from)?;
     }
@@ -330,40 +320,6 @@ fn end(session: &Session) -> Result<(), ExecError> {
         report(&lost);
     }
     Ok(session.end().map_err(TurnError::from)?)
-}
-
-/// How long an orderly end may take after a signal. Then the process ends at once; the launcher sees that and cleans up.
-const GRACE: Duration = Duration::from_secs(3);
-
-/// Becomes ready with the number of the first signal that asks this process to stop.
-///
-/// Signals are awaited on a thread of their own, because the turn may be stuck in a write to somebody who does not read.
-fn stop_signal() -> io::Result<impl Future<Output = i32>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate, mut hangup) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let number = runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => libc::SIGINT,
-                _ = terminate.recv() => libc::SIGTERM,
-                _ = hangup.recv() => libc::SIGHUP,
-            }
-        });
-        let _ = sender.send(number);
-        std::thread::sleep(GRACE);
-        sys::exit_now(128 + number);
-    })?;
-    Ok(async move {
-        match receiver.await {
-            Ok(number) => number,
-            Err(_) => std::future::pending().await,
-        }
-    })
 }
 
 /// An earlier session of the workspace, by its id or as the `last` one.

@@ -8,7 +8,9 @@ mod doctor;
 mod endpoint;
 mod exec;
 pub mod exit;
+mod gate;
 mod grants;
+mod mcp;
 mod output;
 mod policy;
 mod privacy;
@@ -20,6 +22,7 @@ mod sandbox;
 mod selftest;
 mod sessions;
 mod show;
+mod stop;
 
 use std::{fmt::Display, io::Write, process::ExitCode};
 
@@ -69,6 +72,7 @@ fn run(arguments: Arguments) -> Exit {
         Command::Prompt(PromptCommand::Hash(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), true),
         #[cfg(target_os = "linux")]
         Command::Selftest(arguments) => selftest::run(&arguments),
+        Command::Mcp(command) => mcp::run(command),
         Command::Demo => demo::run(),
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn print(text: &str) -> Result<(), Exit> {
         report(&"standard output is closed; nothing could be written");
         return Err(Exit::Output);
     }
-    match write(text.as_bytes()) {
+    match Output::of_process().and_then(|mut output| output.write_all(text.as_bytes())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             report(&format!("standard output could not be written: {error}"));
             Err(Exit::Output)
@@ -31,20 +31,32 @@ pub(super) fn print(text: &str) -> Result<(), Exit> {
     }
 }
 
-/// Not through `Stdout`, which takes a descriptor that cannot be written for one that swallows everything.
-fn write(mut bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Another process that holds the same terminal or pipe has made it non-blocking.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE)?;
+/// Standard output, not through `Stdout`, which takes a descriptor that cannot be written for one that swallows everything.
+#[derive(Debug)]
+pub(super) struct Output(File);
+
+impl Output {
+    /// That of this process.
+    pub(super) fn of_process() -> io::Result<Self> {
+        check_open()?;
+        Ok(Self(File::from(io::stdout().as_fd().try_clone_to_owned()?)))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                // Another process that holds the same terminal or pipe has made it non-blocking.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE)?;
+                }
+                written => return written,
             }
-            Err(error) => return Err(error),
         }
     }
-    Ok(())
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -13,7 +13,7 @@ use super::{access::absolute, denial::Explainer, registry::Invocation, verdict};
 use crate::{
     approval::{Judged, JudgedCommand, Judgement, Rules},
     policy::{
-        Access, Anchors, CommandRule, Judge, NetworkMode, Origin, Policy, Reach, Reason,
+        Access, Anchors, Ask, CommandRule, Judge, NetworkMode, Origin, Policy, Reach, Reason,
         host::{HostLists, HostReason, HostRules, Target},
     },
     sandbox::{Session, plan::INSIDE_TMP},
@@ -80,18 +80,35 @@ pub struct Asked<'a> {
     policy: &'a Policy,
     session: &'a Session,
     cwd: &'a Path,
+    search_path: &'a str,
     judge: Judge,
     rules: Rules,
     explainer: Explainer,
+    /// Whether links are followed to where a path leads.
+    follows: bool,
 }
 
 impl<'a> Asked<'a> {
     /// Prepares. `search_path` is the `PATH` of the sandbox, `cwd` what relative paths start from.
-    pub fn new(policy: &'a Policy, session: &'a Session, search_path: &str, cwd: &'a Path) -> Self {
+    pub fn new(policy: &'a Policy, session: &'a Session, search_path: &'a str, cwd: &'a Path) -> Self {
         let anchors = anchors(session);
         let judge = Judge::new(policy, &anchors);
         let rules = verdict::rules(policy, &judge, &session.workspace, search_path, Vec::new(), policy.ask);
-        Self { policy, session, cwd, judge, rules, explainer: Explainer::new(policy, session) }
+        Self { policy, session, cwd, search_path, judge, rules, explainer: Explainer::new(policy, session), follows: true }
+    }
+
+    /// With what a session adds to the policy's rules: what was granted, and the mode that is in force.
+    #[must_use]
+    pub fn with_rules(mut self, granted: Vec<CommandRule>, ask: Ask) -> Self {
+        self.rules = verdict::rules(self.policy, &self.judge, &self.session.workspace, self.search_path, granted, ask);
+        self
+    }
+
+    /// Without a look at the file system, for somebody who may not see it: paths are judged as they are named.
+    #[must_use]
+    pub fn by_name(mut self) -> Self {
+        self.follows = false;
+        self
     }
 
     /// The answer to one question.
@@ -155,8 +172,11 @@ impl<'a> Asked<'a> {
 
     fn file(&self, path: &str, access: Access) -> Answer {
         let named = absolute(path, self.cwd, &self.session.home);
-        let real = leads_to(&named);
+        let real = if self.follows { leads_to(&named) } else { named.clone() };
         let mut lines = Vec::new();
+        if !self.follows {
+            lines.push("judged by its name; where it is a link, what counts is where that leads".to_owned());
+        }
         if real != named {
             lines.push(format!("{} leads to {}", named.display(), real.display()));
         }

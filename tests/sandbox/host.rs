@@ -90,3 +90,16 @@ fn doctor_says_what_such_a_host_lacks() {
         assert!(ended.stdout.contains("nothing runs"), "{what}: {ended:#?}");
     }
 }
+
+#[test]
+fn no_tools_are_served_on_such_a_host() {
+    if !installed("python3") {
+        return skip("no_tools_are_served_on_such_a_host", "python3 is not installed");
+    }
+    let host = Host::new();
+    let workspace = host.workspace.display().to_string();
+    for (what, code) in [("nothing", 0), ("landlock", 4), ("namespaces", 4)] {
+        let ended = Ended::from(on_a_host_without(what, &host, &["mcp", "serve", "--workspace", &workspace]).output().unwrap());
+        assert!(ended.code == code && ended.stdout.is_empty(), "without {what}: {ended:#?}");
+    }
+}

@@ -31,11 +31,7 @@ use super::{
 };
 use crate::{
     agent::{Session, SessionError},
-    approval::Store,
-    audit::Log,
     policy::Ask,
-    sandbox::Launcher,
-    tools::{Gate, redact::Redactor},
     ui::{
         self,
         asker::TerminalAsker,
@@ -161,17 +157,8 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
         },
     };
     let resolved = resolve::resolve(chat.workspace.as_deref(), chat.policy.as_deref(), &folders)?;
-    // Before the event loop and its threads: the launcher must start small.
-    let launcher = Launcher::start().map_err(ExecError::from)?;
-    let id = uuid::Uuid::now_v7().to_string();
-    let log = Log::create(&state, &id, &resolved.policy.recording).map_err(SessionError::from)?;
-    let Resolved { policy, plan, session, cwd, .. } = &resolved;
-    let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), Redactor::new(key))
-        .and_then(|gate| gate.with_grants(Store::new(&state)))
-        .map_err(SessionError::from)?;
-    if let Some(ask) = chat.ask {
-        gate = gate.in_mode(ask);
-    }
+    let (id, gate) = super::gate::open(&resolved, key, chat.ask)?;
+    let Resolved { policy, cwd, .. } = &resolved;
 
     let paint = Paint::of(&io::stdout());
     let status = Status::new(&policy.name, policy.network.mode, gate.ask_mode());
