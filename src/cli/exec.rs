@@ -134,6 +134,7 @@ impl ExecError {
             GateError::Grants(_) => Exit::Output,
             GateError::Stopped => Exit::Failure,
             GateError::ApproverInReach { .. } => Exit::Usage,
+            GateError::HookInReach { .. } => Exit::Policy,
         };
         match self {
             Self::NoPrompt
@@ -155,7 +156,7 @@ impl ExecError {
             Self::Session(SessionError::Gate(error)) | Self::Attach(AttachError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => {
                 gate(error)
             }
-            Self::NoJson(_) => Exit::Failure,
+            Self::NoJson(_) | Self::Session(SessionError::Hook { .. }) => Exit::Failure,
             Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted | TurnError::Crowded { .. } | TurnError::Repeats { .. }) => {
                 Exit::Failure
             }
@@ -195,6 +196,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     if let Some(ask) = task.ask {
         gate = gate.in_mode(ask);
     }
+    gate = gate.with_hooks(resolve::hooks(&resolved, &folders)?).map_err(SessionError::from)?;
     if let Some(approver) = approver {
         gate = gate.with_approver(approver).map_err(SessionError::from)?;
     }
@@ -271,6 +273,7 @@ pub(super) fn drive(
         let prompt = tokio::select! {
             prompt = attach(session.gate(), asked) => prompt,
             signal = &mut stop => {
+                hurried(&session).await;
                 end(&session)?;
                 return Ok((Exit::Signal(signal), None));
             }
@@ -278,6 +281,7 @@ pub(super) fn drive(
         let prompt = match prompt {
             Ok(prompt) => prompt,
             Err(error) => {
+                stop_hooks(&session).await;
                 let _ = session.end();
                 let _ = observer.event(&Event::TurnFailed { error: error.to_string() });
                 return Err(error.into());
@@ -301,11 +305,13 @@ pub(super) fn drive(
         if let Some(signal) = signal {
             turn::record(&session, "interrupted").map_err(TurnError::from)?;
             let _ = observer.event(&Event::TurnFailed { error: "interrupted".to_owned() });
+            hurried(&session).await;
             end(&session)?;
             return Ok((Exit::Signal(signal), None));
         }
         match ended {
             Ok(summary) => {
+                stop_hooks(&session).await;
                 end(&session)?;
                 let unasked = session.gate().unasked();
                 if unasked > 0 {
@@ -317,12 +323,26 @@ pub(super) fn drive(
             Err(error) => {
                 // Neither a log nor a screen that is gone may hide why.
                 let _ = turn::record(&session, "failed");
+                stop_hooks(&session).await;
                 let _ = session.end();
                 let _ = observer.event(&Event::TurnFailed { error: error.to_string() });
                 Err(error.into())
             }
         }
     })
+}
+
+/// Runs the hooks at the session's end. That one fails takes nothing back, so it is said and no more.
+async fn stop_hooks(session: &Session) {
+    match session.gate().session_stop().await {
+        Ok(failed) => failed.iter().for_each(|why| report(why)),
+        Err(error) => report(&error),
+    }
+}
+
+/// The same after a signal, when there is no time to wait for long.
+async fn hurried(session: &Session) {
+    let _ = tokio::time::timeout(HOOKS_GRACE, stop_hooks(session)).await;
 }
 
 fn end(session: &Session) -> Result<(), ExecError> {
@@ -334,6 +354,8 @@ fn end(session: &Session) -> Result<(), ExecError> {
 
 /// How long an orderly end may take after a signal. Then the process ends at once; the launcher sees that and cleans up.
 const GRACE: Duration = Duration::from_secs(3);
+/// How much of that the hooks at the session's end may take; what is left is for the log.
+pub(super) const HOOKS_GRACE: Duration = Duration::from_secs(2);
 
 /// Becomes ready with the number of the first signal that asks this process to stop.
 ///

@@ -9,6 +9,7 @@ mod endpoint;
 mod exec;
 pub mod exit;
 mod grants;
+mod hooks;
 mod output;
 mod policy;
 mod privacy;
@@ -69,6 +70,7 @@ fn run(arguments: Arguments) -> Exit {
         Command::Prompt(PromptCommand::Hash(common)) => prompt::run(common.workspace.as_deref(), common.policy.as_deref(), true),
         #[cfg(target_os = "linux")]
         Command::Selftest(arguments) => selftest::run(&arguments),
+        Command::Hooks(command) => hooks::run(&command),
         Command::Demo => demo::run(),
     }
 }

@@ -173,6 +173,7 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
         gate = gate.in_mode(ask);
     }
 
+    gate = gate.with_hooks(resolve::hooks(&resolved, &folders)?).map_err(SessionError::from)?;
     let paint = Paint::of(&io::stdout());
     let status = Status::new(&policy.name, policy.network.mode, gate.ask_mode());
     let screen: Screen = Rc::new(RefCell::new(SessionScreen::new(io::stdout(), paint, ui::screen_width, status)));
