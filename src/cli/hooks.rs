@@ -137,7 +137,8 @@ fn list(hooks: &[Hook], folders: &Folders) -> String {
     }
     let mut table = Table::new(0);
     for hook in hooks {
-        let tools = hook.tools.as_ref().map_or_else(|| if hook.on.is_of_call() { "every tool" } else { "" }.to_owned(), |tools| tools.join(", "));
+        let tools =
+            hook.tools.as_ref().map_or_else(|| if hook.on.is_of_call() { "every tool" } else { "" }.to_owned(), |tools| tools.join(", "));
         table.row([
             Cell::new(Tone::Strong, &hook.origin),
             hook.on.word().into(),

@@ -81,9 +81,9 @@ impl RegisteredHook {
         let output = Output { errors: Some(&mut errors), ..Output::kept(ANSWER_CAP) };
         let finished = match run(launcher, launch, Some(&input), output).await {
             Ok(finished) => finished,
-            Err(
-                error @ (LaunchError::Refused { .. } | LaunchError::Died | LaunchError::Message(MessageError::TooLong { .. })),
-            ) => return Ok(Ran::failed(CallStatus::Broken, began, error.to_string())),
+            Err(error @ (LaunchError::Refused { .. } | LaunchError::Died | LaunchError::Message(MessageError::TooLong { .. }))) => {
+                return Ok(Ran::failed(CallStatus::Broken, began, error.to_string()));
+            }
             Err(error) => return Err(error),
         };
         let errors = errors.text();
