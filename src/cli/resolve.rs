@@ -70,7 +70,7 @@ pub enum ResolveError {
         /// The hook, as file and line.
         hook: String,
         /// What is wrong.
-        source: PolicyError,
+        source: Box<PolicyError>,
     },
     /// The policy has an error.
     #[error(transparent)]
@@ -261,7 +261,8 @@ pub fn hooks(resolved: &Resolved, folders: &Folders) -> Result<Vec<Prepared>, Re
             user: Some(folders.user_policy.clone()),
             project: None,
         };
-        let policy = policy::load(&search).map_err(|source| ResolveError::HookPolicy { hook: hook.origin.clone(), source })?;
+        let policy =
+            policy::load(&search).map_err(|source| ResolveError::HookPolicy { hook: hook.origin.clone(), source: Box::new(source) })?;
         Ok(prepare(hook, &policy, &resolved.session, &resolved.cwd)?)
     };
     written_hooks(folders)?.into_iter().map(prepared).collect()

@@ -231,7 +231,8 @@ mod tests {
                 let _ = (after_call(&bytes), session_start(&bytes), session_stop(&bytes));
             }
             if key != "decision" && key != "reason" {
-                prop_assert!(before_call(format!("{{\"decision\":\"allow\",\"{key}\":1}}").as_bytes()).is_err());
+                let more = format!("{{\"decision\":\"allow\",\"{key}\":1}}");
+                prop_assert!(before_call(more.as_bytes()).is_err());
             }
             let reason = serde_json::Value::from(text.clone());
             let read = before_call(format!("{{\"decision\":\"refuse\",\"reason\":{reason}}}").as_bytes());
