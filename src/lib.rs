@@ -10,6 +10,7 @@
 //! | [`agent`] | a session, one turn on one screen, the prefix, events |
 //! | [`mcp`] | the tools for other agents, over the Model Context Protocol |
 //! | [`tools`] | each tool's schema, and the gate: classify → decide → ask → record → launch → record → redact |
+//! | [`hooks`] | which programs of the person's have a say in a call, what they are told, and how their answers are read: pure data |
 //! | [`audit`] | the log |
 //! | [`approval`] | what a person has to decide |
 //! | [`model`] | the Responses wire, its stream, retries, the scripted model |
@@ -31,6 +32,7 @@ pub mod audit;
 pub mod certificate;
 pub mod cli;
 pub mod egress;
+pub mod hooks;
 pub mod mcp;
 pub mod model;
 pub mod policy;

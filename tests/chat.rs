@@ -18,6 +18,8 @@ mod driven;
 mod commands;
 #[path = "chat/endings.rs"]
 mod endings;
+#[path = "chat/hooks.rs"]
+mod hooks;
 #[path = "chat/images.rs"]
 mod images;
 #[path = "chat/kept.rs"]

@@ -227,6 +227,15 @@ fn seldom() -> Vec<Event> {
         Event::Revoked { grant: "g".into() },
         Event::InForce { fingerprint: "00".into(), wider: wider().into() },
         Event::AskMode { mode: Ask::WhenNeeded },
+        Event::Hook {
+            hook: "hooks.toml:3".into(),
+            on: "before-call".into(),
+            call: Some("c".into()),
+            status: CallStatus::Ok,
+            duration_ms: 1,
+            decision: Some("refuse".into()),
+            reason: Some("r".into()),
+        },
         Event::BackgroundEnd {
             call: "c".into(),
             status: CallStatus::Limit,

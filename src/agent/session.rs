@@ -7,7 +7,7 @@ use crate::{
     model::{Client, CompactionMethod, EncodedHead, Endpoint, Head, ModelError, Usage},
     policy::render,
     sandbox::LaunchError,
-    tools::{Gate, GateError, told_of_mode},
+    tools::{Began, Gate, GateError, told_of_mode},
     worker::{Reply, Request},
 };
 
@@ -41,6 +41,12 @@ pub enum SessionError {
     /// The session cannot be kept, or taken up again.
     #[error(transparent)]
     Rollout(#[from] RolloutError),
+    /// A hook at the start said no, or failed.
+    #[error("the session does not begin: {reason}")]
+    Hook {
+        /// Which one, and why.
+        reason: String,
+    },
     /// An instruction file is there and cannot be read.
     #[error("an instruction file could not be read: {reason}")]
     Instructions {
@@ -79,11 +85,17 @@ impl Session {
         gate.record_session(endpoint.base_url(), &endpoint.model)?;
         let assembled = async {
             let (client, prefix) = (Client::new(endpoint)?, read_prefix(&gate).await?);
+            let contexts = match gate.session_start().await? {
+                Began::Goes(contexts) => contexts,
+                Began::Refused(reason) => return Err(SessionError::Hook { reason }),
+            };
             let resumed = kept.as_ref().map(|kept| kept.conversation.len());
-            let begun = match kept {
+            let mut begun = match kept {
                 None => fresh(id, &client, &gate, &prefix)?,
                 Some(kept) => go_on(kept, &client, &gate, &prefix)?,
             };
+            // After the prefix, which is the same in every session.
+            contexts.iter().try_for_each(|context| begun.1.developer(context))?;
             Ok((client, begun, resumed))
         };
         match assembled.await {

@@ -17,10 +17,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     future::Future,
     io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     pin::Pin,
     process::Stdio,
@@ -38,7 +36,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::question::{Answer, Answered, Asker, By, Question};
+use super::{
+    program::{find, hops},
+    question::{Answer, Answered, Asker, By, Question},
+};
 
 /// The version of what the program is given.
 const VERSION: u32 = 1;
@@ -137,34 +138,6 @@ impl Approver {
     }
 }
 
-/// Finds a program as a shell does, but for folders of `PATH` that are relative: what they name depends on where one stands.
-fn find(program: &str, path: &str, cwd: &Path) -> Option<(PathBuf, PathBuf)> {
-    let candidates: Vec<PathBuf> = if program.contains('/') {
-        vec![cwd.join(program)]
-    } else {
-        path.split(':').filter(|folder| folder.starts_with('/')).map(|folder| Path::new(folder).join(program)).collect()
-    };
-    let runs = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-    let found = candidates.into_iter().find(runs)?;
-    let real = fs::canonicalize(&found).ok()?;
-    Some((found, real))
-}
-
-/// The most links that are followed, as in the kernel.
-const HOPS: usize = 40;
-
-/// A path, each link that it leads over, and where it ends.
-fn hops(path: &Path) -> Vec<PathBuf> {
-    let mut all = vec![path.to_path_buf()];
-    while let Some(target) = all.last().and_then(|last| Some(last.parent()?.join(fs::read_link(last).ok()?)))
-        && all.len() < HOPS
-    {
-        all.push(target);
-    }
-    all.extend(fs::canonicalize(path));
-    all
-}
-
 /// Ends the program and what it has started.
 struct Group(Option<i32>);
 
@@ -202,6 +175,8 @@ impl Asker for Approver {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -14,6 +14,7 @@ pub mod binding;
 pub mod builtin;
 pub mod decision;
 pub mod facts;
+pub mod program;
 pub mod question;
 pub mod report;
 pub mod shell;

@@ -109,6 +109,7 @@ pub fn is_denied(entry: &Entry) -> bool {
         Some(Event::CallIntent { decision, .. }) => decision == "refuse",
         Some(Event::CallOutcome { status, denials, .. }) => *status == CallStatus::Refused || !denials.is_empty(),
         Some(Event::Answer { answer, .. }) => answer == "refuse" || answer == "stop",
+        Some(Event::Hook { decision, .. }) => decision.as_deref() == Some("refuse"),
         Some(Event::Connection { ending, .. }) => !matches!(ending, Ending::Served | Ending::Unreachable(_)),
         _ => false,
     }

@@ -186,6 +186,11 @@ impl Log {
         }
     }
 
+    /// The session's id.
+    pub fn session(&self) -> &str {
+        &self.shared.session
+    }
+
     /// Its first file.
     pub fn path(&self) -> PathBuf {
         part_path(&self.shared.folder, &self.shared.session, 0)

@@ -64,6 +64,9 @@ pub fn only(event: Event) -> Event {
             received,
             duration_ms,
         },
+        Event::Hook { hook, on, call, status, duration_ms, decision, reason } => {
+            Event::Hook { hook, on, call, status, duration_ms, decision, reason: reason.map(bare) }
+        }
         other => other,
     }
 }

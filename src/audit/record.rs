@@ -129,7 +129,7 @@ pub enum Event {
         arguments: String,
         /// `allow`, `refuse`.
         decision: String,
-        /// Who decided: `policy`, `rule`, `arguments`, `grant`; or who was asked: `person`, `approver`, `timeout`, `nobody`.
+        /// Who decided: `policy`, `rule`, `arguments`, `grant`, `hook`; or who was asked: `person`, `approver`, `timeout`, `nobody`.
         decided_by: String,
         /// The rule that decided, as file and line, or the reason.
         #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -270,6 +270,26 @@ pub enum Event {
         call: String,
         /// How many.
         more: u64,
+    },
+    /// A hook of the person's ran. Before a call it stands before the call's intent, after a call before its outcome.
+    Hook {
+        /// The hook, as file and line.
+        hook: String,
+        /// When it runs, as the file says it: `before-call`, `after-call`, `session-start` or `session-stop`.
+        on: String,
+        /// The call that it is about.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        call: Option<String>,
+        /// How it ended. What gave no answer that counts has not succeeded.
+        status: CallStatus,
+        /// Wall-clock milliseconds, launch included.
+        duration_ms: u64,
+        /// What it decided: `allow`, `ask`, `refuse`; none where it had nothing to decide.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        decision: Option<String>,
+        /// Its reason, or why its answer does not count; redacted.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
     },
     /// A turn ended.
     TurnEnd {

@@ -203,6 +203,16 @@ pub fn sentence(entry: &Entry) -> Sentence {
             said.with(mood, why).with(Faint, rule.as_ref().map(|rule| clipped(rule)))
         }
         Event::ConnectionsMore { more, .. } => Sentence::new(Caution, "connections", format!("and {more} more of this call")),
+        Event::Hook { hook, on, status: ended, duration_ms, decision, reason, .. } => {
+            let (mood, word) = match (ended, decision.as_deref()) {
+                (CallStatus::Ok, Some("refuse")) => (Bad, "refuse"),
+                (CallStatus::Ok, Some("ask")) => (Caution, "ask"),
+                (CallStatus::Ok, Some(decision)) => (Faint, decision),
+                (ended, _) => status(*ended),
+            };
+            let text = format!("{} {}: {}, {}", clipped(hook), clipped(on), clipped(word), milliseconds(*duration_ms));
+            Sentence::new(mood, "hook", text).with(mood, reason.as_ref().map(|reason| clipped(reason)))
+        }
         Event::TurnEnd { outcome, requests, input_tokens, cached_tokens, output_tokens } => {
             let tokens = format!("{input_tokens} tokens in ({cached_tokens} from the cache), {output_tokens} out");
             Sentence::new(Faint, "turn ended", format!("{outcome}, {requests} requests, {tokens}"))

@@ -301,6 +301,9 @@ pub(super) enum Command {
     #[cfg(target_os = "linux")]
     #[command(after_help = super::selftest::EXAMPLES)]
     Selftest(super::selftest::Arguments),
+    /// List and try the programs of yours that have a say before and after calls.
+    #[command(subcommand, after_help = super::hooks::EXAMPLES)]
+    Hooks(super::hooks::HooksCommand),
     /// Watch the real loop work on a small project: no key, no network, a scripted model.
     Demo,
 }

@@ -163,7 +163,7 @@ impl ExecError {
             Self::Session(SessionError::Gate(error)) | Self::Attach(AttachError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => {
                 gate::exit(error)
             }
-            Self::NoJson(_) => Exit::Failure,
+            Self::NoJson(_) | Self::Session(SessionError::Hook { .. }) => Exit::Failure,
             Self::Turn(TurnError::Incomplete { .. } | TurnError::Interrupted | TurnError::Crowded { .. } | TurnError::Repeats { .. }) => {
                 Exit::Failure
             }
@@ -185,6 +185,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
         None => None,
     };
     let (id, mut gate) = gate::open(&resolved, key, task.ask)?;
+    gate = gate.with_hooks(resolve::hooks(&resolved, &folders)?).map_err(SessionError::from)?;
     if let Some(approver) = approver {
         gate = gate.with_approver(approver).map_err(SessionError::from)?;
     }
@@ -261,6 +262,7 @@ pub(super) fn drive(
         let prompt = tokio::select! {
             prompt = attach(session.gate(), asked) => prompt,
             signal = &mut stop => {
+                hurried(&session).await;
                 end(&session)?;
                 return Ok((Exit::Signal(signal), None));
             }
@@ -268,6 +270,7 @@ pub(super) fn drive(
         let prompt = match prompt {
             Ok(prompt) => prompt,
             Err(error) => {
+                stop_hooks(&session).await;
                 let _ = session.end();
                 let _ = observer.event(&Event::TurnFailed { error: error.to_string() });
                 return Err(error.into());
@@ -291,11 +294,13 @@ pub(super) fn drive(
         if let Some(signal) = signal {
             turn::record(&session, "interrupted").map_err(TurnError::from)?;
             let _ = observer.event(&Event::TurnFailed { error: "interrupted".to_owned() });
+            hurried(&session).await;
             end(&session)?;
             return Ok((Exit::Signal(signal), None));
         }
         match ended {
             Ok(summary) => {
+                stop_hooks(&session).await;
                 end(&session)?;
                 let unasked = session.gate().unasked();
                 if unasked > 0 {
@@ -307,6 +312,7 @@ pub(super) fn drive(
             Err(error) => {
                 // Neither a log nor a screen that is gone may hide why.
                 let _ = turn::record(&session, "failed");
+                stop_hooks(&session).await;
                 let _ = session.end();
                 let _ = observer.event(&Event::TurnFailed { error: error.to_string() });
                 Err(error.into())
@@ -315,12 +321,28 @@ pub(super) fn drive(
     })
 }
 
+/// Runs the hooks at the session's end. That one fails takes nothing back, so it is said and no more.
+async fn stop_hooks(session: &Session) {
+    match session.gate().session_stop().await {
+        Ok(failed) => failed.iter().for_each(|why| report(why)),
+        Err(error) => report(&error),
+    }
+}
+
+/// The same after a signal, when there is no time to wait for long.
+async fn hurried(session: &Session) {
+    let _ = tokio::time::timeout(HOOKS_GRACE, stop_hooks(session)).await;
+}
+
 fn end(session: &Session) -> Result<(), ExecError> {
     if let Some(lost) = session.gate().log().told_loss() {
         report(&lost);
     }
     Ok(session.end().map_err(TurnError::from)?)
 }
+
+/// How much of an orderly end the hooks at the session's end may take; what is left is for the log.
+pub(super) const HOOKS_GRACE: Duration = Duration::from_secs(2);
 
 /// An earlier session of the workspace, by its id or as the `last` one.
 fn reopen(which: &str, state: &Path, workspace: &Path) -> Result<Reopened, ExecError> {

@@ -35,5 +35,6 @@ pub(super) fn exit(error: &GateError) -> Exit {
         GateError::Launch(_) => Exit::Sandbox,
         GateError::Stopped => Exit::Failure,
         GateError::ApproverInReach { .. } => Exit::Usage,
+        GateError::HookInReach { .. } => Exit::Policy,
     }
 }

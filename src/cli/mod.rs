@@ -10,6 +10,7 @@ mod exec;
 pub mod exit;
 mod gate;
 mod grants;
+mod hooks;
 mod mcp;
 mod output;
 mod policy;
@@ -73,6 +74,7 @@ fn run(arguments: Arguments) -> Exit {
         #[cfg(target_os = "linux")]
         Command::Selftest(arguments) => selftest::run(&arguments),
         Command::Mcp(command) => mcp::run(command),
+        Command::Hooks(command) => hooks::run(&command),
         Command::Demo => demo::run(),
     }
 }

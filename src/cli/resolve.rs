@@ -9,8 +9,13 @@ use std::{
 };
 
 use crate::{
+    hooks::{self, Hook},
     policy::{self, Access, Anchors, Judge, Place, Policy, PolicyError, Problem},
     sandbox::{self, Plan, PlanError, Session, private},
+    tools::{
+        self,
+        hooks::{PrepareError, Prepared, prepare},
+    },
 };
 
 use super::exit::Exit;
@@ -56,6 +61,17 @@ pub enum ResolveError {
         /// What calls could write on the way to it.
         path: PathBuf,
     },
+    /// A hook that the person set cannot be run.
+    #[error(transparent)]
+    Hook(#[from] PrepareError),
+    /// The policy of such a hook has an error.
+    #[error("the policy of the hook {hook}: {source}")]
+    HookPolicy {
+        /// The hook, as file and line.
+        hook: String,
+        /// What is wrong.
+        source: Box<PolicyError>,
+    },
     /// The policy has an error.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -72,7 +88,7 @@ impl ResolveError {
             Self::State { .. } | Self::Private { .. } => Exit::Output,
             // Nothing is wrong with a policy that was never found.
             Self::Policy(error) if error.mark.is_none() && matches!(error.problem, Problem::UnknownPreset(_)) => Exit::Usage,
-            Self::Policy(_) | Self::Plan(_) | Self::SettingsWritable { .. } => Exit::Policy,
+            Self::Policy(_) | Self::Plan(_) | Self::Hook(_) | Self::HookPolicy { .. } | Self::SettingsWritable { .. } => Exit::Policy,
         }
     }
 }
@@ -88,6 +104,8 @@ pub struct Folders {
     pub user_policy: PathBuf,
     /// The person's own file about endpoints.
     pub providers: PathBuf,
+    /// The person's own file about hooks.
+    pub hooks: PathBuf,
     /// The environment at the start.
     pub environment: BTreeMap<String, String>,
 }
@@ -116,7 +134,9 @@ impl Folders {
                 absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("portcullis"),
             ),
         };
-        Self { home, state, user_policy: config.join("policy.toml"), providers: config.join("providers.toml"), environment }
+        let of_person = |name: &str| config.join(name);
+        let (user_policy, providers, hooks) = (of_person("policy.toml"), of_person("providers.toml"), of_person("hooks.toml"));
+        Self { home, state, user_policy, providers, hooks, environment }
     }
 }
 
@@ -181,7 +201,7 @@ fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) 
         let private = verdict.because.rule.is_some_and(|rule| matches!(rule.place, Place::Temporary | Place::PrivateHome));
         verdict.allowed && !private && !path.starts_with(&session.state)
     };
-    for named in [&folders.providers, &folders.user_policy] {
+    for named in [&folders.providers, &folders.user_policy, &folders.hooks] {
         if let Some(path) = on_the_way(named).into_iter().find(writable) {
             return Err(ResolveError::SettingsWritable { named: named.clone(), path });
         }
@@ -220,6 +240,32 @@ fn on_the_way(path: &Path) -> Vec<PathBuf> {
     // A file that is not there can be made by whoever may write where it would be.
     passed.push(at);
     passed
+}
+
+/// The hooks that the person has set, as they are written.
+pub fn written_hooks(folders: &Folders) -> Result<Vec<Hook>, PolicyError> {
+    let known: Vec<String> = tools::definitions().into_iter().map(|tool| tool.name).collect();
+    policy::load::settings(&folders.hooks)?.map_or(Ok(Vec::new()), |source| hooks::read(&source, &known))
+}
+
+/// The same for a session, each with a policy of its own. What the administrator and the person take away holds for hooks as well; a repository's
+/// file has no say in what looks at the calls that are made in it.
+pub fn hooks(resolved: &Resolved, folders: &Folders) -> Result<Vec<Prepared>, ResolveError> {
+    let prepared = |hook: Hook| {
+        // Beside the file that names it, wherever a session starts.
+        let beside = folders.hooks.parent().filter(|_| policy::load::is_path(&hook.policy)).map(|folder| folder.join(&hook.policy));
+        let chosen = beside.map_or_else(|| hook.policy.clone(), |path| path.display().to_string());
+        let search = policy::Search {
+            chosen: Some(chosen),
+            system: Some(PathBuf::from(SYSTEM_POLICY)),
+            user: Some(folders.user_policy.clone()),
+            project: None,
+        };
+        let policy =
+            policy::load(&search).map_err(|source| ResolveError::HookPolicy { hook: hook.origin.clone(), source: Box::new(source) })?;
+        Ok(prepare(hook, &policy, &resolved.session, &resolved.cwd)?)
+    };
+    written_hooks(folders)?.into_iter().map(prepared).collect()
 }
 
 /// Loads and merges the policy of all layers for a workspace.

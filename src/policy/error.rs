@@ -194,7 +194,7 @@ pub struct PolicyError {
 
 impl PolicyError {
     /// An error about a file as a whole.
-    pub(super) fn whole(file: &str, problem: Problem, hint: Option<String>) -> Self {
+    pub(crate) fn whole(file: &str, problem: Problem, hint: Option<String>) -> Self {
         Self { file: visible(file, SHOWN_LINE), mark: None, problem, hint }
     }
 
@@ -265,7 +265,7 @@ impl Source {
     }
 
     /// An error at `span`.
-    pub(super) fn error(&self, span: &Range<usize>, problem: Problem, hint: impl Into<Option<String>>) -> PolicyError {
+    pub(crate) fn error(&self, span: &Range<usize>, problem: Problem, hint: impl Into<Option<String>>) -> PolicyError {
         PolicyError::at(&self.file, self.mark(span), problem, hint)
     }
 }
@@ -292,7 +292,7 @@ pub const fn is_hidden(c: char) -> bool {
 }
 
 /// `text` without anything that a terminal would act on, at most `limit` characters of it.
-pub(super) fn visible(text: &str, limit: usize) -> String {
+pub(crate) fn visible(text: &str, limit: usize) -> String {
     let mut out: String = text.chars().take(limit).map(shown).collect();
     if text.chars().nth(limit).is_some() {
         out.push('…');
@@ -301,12 +301,12 @@ pub(super) fn visible(text: &str, limit: usize) -> String {
 }
 
 /// A value as a message repeats it.
-pub(super) fn value(text: &str) -> String {
+pub(crate) fn value(text: &str) -> String {
     visible(text, SHOWN_VALUE)
 }
 
 /// The hint for a misspelt word: the nearest of `known`, or all of them where none is near.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, sigil: &str) -> Option<String> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, sigil: &str) -> Option<String> {
     let mut known: Vec<&str> = known.into_iter().collect();
     known.sort_unstable();
     let word: String = word.chars().take(SHOWN_VALUE).collect::<String>().to_lowercase();

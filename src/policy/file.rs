@@ -246,7 +246,7 @@ pub(super) struct AuditShape {
 }
 
 /// Reads the text of a policy file, or of another file of the same style.
-pub(super) fn parse<T: DeserializeOwned>(source: &Source) -> Result<T, PolicyError> {
+pub(crate) fn parse<T: DeserializeOwned>(source: &Source) -> Result<T, PolicyError> {
     if source.text.len() as u64 > LARGEST_FILE {
         return Err(PolicyError::whole(&source.file, Problem::TooLarge(LARGEST_FILE), None));
     }
@@ -273,6 +273,8 @@ fn shape_error(source: &Source, e: &toml::de::Error) -> PolicyError {
         let (name, hint) = match quoted.first() {
             Some(&"prefix") => ("prefix", "every [[command]] needs prefix and decision"),
             Some(&"expect") => ("expect", "every [[case]] says what is expected"),
+            Some(&"on") => ("on", "every [[hook]] needs on and command"),
+            Some(&"command") => ("command", "every [[hook]] needs on and command"),
             _ => ("decision", "every [[command]] needs prefix and decision"),
         };
         return source.error(&span, Problem::MissingKey(name), Some(hint.to_owned()));

@@ -80,6 +80,18 @@ pub fn presets() -> &'static [(&'static str, &'static str)] {
     &PRESETS
 }
 
+/// A settings file of the person's, if it is there.
+///
+/// # Errors
+/// Where it is there and cannot be read.
+pub fn settings(path: &Path) -> Result<Option<Source>, PolicyError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => open(path, Trust::Person).map(|item| Some(item.source)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(unreadable(path, &e)),
+    }
+}
+
 /// One preset as a policy.
 ///
 /// # Errors
@@ -153,7 +165,8 @@ impl Item {
     }
 }
 
-fn is_path(text: &str) -> bool {
+/// Whether a name of a policy is a file's.
+pub fn is_path(text: &str) -> bool {
     text.contains('/') || Path::new(text).extension().is_some_and(|ext| ext == "toml")
 }
 

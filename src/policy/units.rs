@@ -10,7 +10,7 @@ const DURATIONS: [(&str, u64); 4] = [("d", 24 * 3600), ("h", 3600), ("m", 60), (
 /// What an error says of sizes.
 pub(super) const SIZE_HINT: &str = "write bytes as a number, or a whole number with KiB, MiB, GiB or TiB, such as \"512MiB\"";
 /// What an error says of durations.
-pub(super) const DURATION_HINT: &str = "write a whole number with s, m, h or d, such as \"90s\" or \"10m\"";
+pub(crate) const DURATION_HINT: &str = "write a whole number with s, m, h or d, such as \"90s\" or \"10m\"";
 
 /// Reads `4GiB`; `None` for another unit, a fraction, a sign or more than 2^64 - 1 bytes.
 pub fn parse_size(text: &str) -> Option<u64> {

@@ -118,7 +118,7 @@ impl Task {
             shared.fresh.push(bytes);
             shared.last.push(bytes);
         };
-        let output = Output { keep: 0, ends_floods: false, watch: Some(&mut watch), stop: Some(&stop) };
+        let output = Output { keep: 0, ends_floods: false, watch: Some(&mut watch), errors: None, stop: Some(&stop) };
         let mut finished = run(&launcher, launch, None, output).await;
         let elapsed = began.elapsed();
         let connections = finished.as_mut().map_or_else(|_| Vec::new(), |finished| std::mem::take(&mut finished.connections));

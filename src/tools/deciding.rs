@@ -5,6 +5,7 @@ use std::{rc::Rc, time::Instant};
 use super::{
     confinement::Confinement,
     gate::{Gate, GateError},
+    hooks::{Before, Call},
     registry::{Invocation, parse},
     verdict,
 };
@@ -14,7 +15,7 @@ use crate::{
         question::{Lasting, Part, Subject},
     },
     audit::Event,
-    policy::summary,
+    policy::{Ask, summary},
     worker::Request,
 };
 
@@ -87,34 +88,61 @@ impl Gate {
             }
         };
         for _ in 0..EDITS {
+            settled.rule = None;
             let (judgement, judged) = self.judge(&invocation);
             settled.opaque = judged.as_ref().and_then(|judged| judged.opaque.as_ref()).map(|opaque| opaque.what.clone());
-            let because = match judgement {
-                Judgement::Allow { rule } => {
-                    if let Some(rule) = rule {
-                        (settled.decided_by, settled.rule) = ("rule", Some(rule.origin.to_string()));
-                    }
-                    return self.allowed(settled, invocation);
-                }
+            let (rule, asks) = match judgement {
+                Judgement::Allow { rule } => (rule, None),
                 Judgement::Forbid { reason } => {
                     settled.decided_by = "rule";
                     settled.invocation = Err(Refusal { reason: format!("the policy forbids this command: {reason}") });
                     return Ok(settled);
                 }
-                Judgement::Ask { reason } => reason,
+                Judgement::Ask { reason } => (None, Some(reason)),
             };
-            if let Some(grant) = self.covering(&invocation) {
-                (settled.decided_by, settled.rule) = ("grant", Some(grant));
-                return self.allowed(settled, invocation);
-            }
-            if !self.asker.is_anybody() {
+            let call = Call { id, tool: name, arguments: settled.arguments.as_deref().unwrap_or(arguments) };
+            let hooked = match self.before_call(&call).await? {
+                Before::Goes => None,
+                Before::Asks { hook, because } => Some((hook, because)),
+                Before::Refuses(reason) => {
+                    settled.decided_by = "hook";
+                    settled.invocation = Err(Refusal { reason });
+                    return Ok(settled);
+                }
+            };
+            let because = match (asks, &hooked) {
+                (None, None) => {
+                    if let Some(rule) = rule {
+                        (settled.decided_by, settled.rule) = ("rule", Some(rule.origin.to_string()));
+                    }
+                    return self.allowed(settled, invocation);
+                }
+                (Some(reason), None) => {
+                    if let Some(grant) = self.covering(&invocation) {
+                        (settled.decided_by, settled.rule) = ("grant", Some(grant));
+                        return self.allowed(settled, invocation);
+                    }
+                    reason
+                }
+                // What was granted answers a rule, and no hook.
+                (asks, Some((hook, because))) => {
+                    settled.rule = Some(hook.clone());
+                    asks.map_or_else(|| because.clone(), |reason| format!("{because}; {reason}"))
+                }
+            };
+            let never = hooked.is_some() && self.ask.get() == Ask::Never;
+            if never || !self.asker.is_anybody() {
                 settled.decided_by = "nobody";
                 self.unasked.set(self.unasked.get() + 1);
-                let reason = format!("a person would have to approve this, and none can be asked here: {because}");
-                settled.invocation = Err(Refusal { reason });
+                let nobody = if never { "in this mode nobody is" } else { "none can be asked here" };
+                settled.invocation = Err(Refusal { reason: format!("a person would have to approve this, and {nobody}: {because}") });
                 return Ok(settled);
             }
-            let question = self.question(id, name, &invocation, judged.as_ref(), because);
+            let mut question = self.question(id, name, &invocation, judged.as_ref(), because);
+            if hooked.is_some() {
+                // It asks about each call anew.
+                question.lasting = None;
+            }
             let Answered { answer, by, why } = self.put(&question).await?;
             settled.decided_by = word(by);
             match answer {

@@ -18,6 +18,7 @@ use super::{
     deciding::Settled,
     file,
     granted::Granted,
+    hooks::{Call, RegisteredHook},
     outcome::Done,
     outputs::Outputs,
     redact::Redactor,
@@ -53,6 +54,14 @@ pub enum GateError {
     /// Calls could answer for themselves.
     #[error("{path}, which the approver needs, can be written by the calls that it is asked about; move it to where the policy lets nothing be written", path = path.display())]
     ApproverInReach {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Calls could change what decides about them.
+    #[error("{path}, which the hook {hook} runs, can be written by the calls that it is about; move it to where the policy lets nothing be written", path = path.display())]
+    HookInReach {
+        /// The hook, as file and line.
+        hook: String,
         /// The file.
         path: PathBuf,
     },
@@ -102,8 +111,9 @@ pub struct Gate {
     pub(super) shell: &'static str,
     pub(super) redactor: Arc<Redactor>,
     pub(super) asker: Rc<dyn Asker>,
-    /// Files on which its answers depend.
+    /// Files on which its answers, and those of hooks, depend.
     pub(super) answering: Vec<PathBuf>,
+    pub(super) hooks: Vec<RegisteredHook>,
     pub(super) ask: Cell<Ask>,
     pub(super) granted: RefCell<Granted>,
     confinement: RefCell<Rc<Confinement>>,
@@ -154,6 +164,7 @@ impl Gate {
             redactor: Arc::new(redactor),
             asker: Rc::new(Nobody),
             answering: Vec::new(),
+            hooks: Vec::new(),
             confinement: RefCell::new(confinement),
             asking: tokio::sync::Mutex::new(()),
             live: RefCell::new(None),
@@ -178,17 +189,23 @@ impl Gate {
     /// # Errors
     /// If a call could.
     pub fn with_approver(mut self, approver: Approver) -> Result<Self, GateError> {
+        let files = approver.files();
+        if let Some(path) = self.in_reach(&files) {
+            return Err(GateError::ApproverInReach { path });
+        }
+        self.answering.extend(files);
+        Ok(self.with_asker(Rc::new(approver)))
+    }
+
+    /// The first of these files that a call could write.
+    pub(super) fn in_reach(&self, files: &[PathBuf]) -> Option<PathBuf> {
         let judge = Judge::new(&self.confinement().policy, &self.anchors());
-        self.answering = approver.files();
         // What is private to a session lies elsewhere on the host.
         let written = |path: &&PathBuf| {
             let verdict = judge.judge(path, Access::Write);
             verdict.allowed && !super::access::is_private(verdict.because.rule.as_ref())
         };
-        if let Some(path) = self.answering.iter().find(written) {
-            return Err(GateError::ApproverInReach { path: path.clone() });
-        }
-        Ok(self.with_asker(Rc::new(approver)))
+        files.iter().find(written).cloned()
     }
 
     pub(super) fn anchors(&self) -> Anchors {
@@ -316,7 +333,8 @@ impl Gate {
             self.record_outcome(id, 0, &Done::refused("Refused: the person stopped the turn.".to_owned()))?;
             return Err(GateError::Stopped);
         }
-        let Settled { invocation, confinement, notes, .. } = settled;
+        let Settled { invocation, arguments: changed, confinement, notes, .. } = settled;
+        let runs = invocation.is_ok();
         let done = match invocation {
             Err(refusal) => Done::refused(refusal.text()),
             Ok(Invocation::UpdatePlan(plan)) => Done { plan: Some(plan.clone()), ..Done::ok(show_plan(&plan)) },
@@ -341,6 +359,12 @@ impl Gate {
         for denial in &done.denials {
             text.push_str(&format!("\n[portcullis] {}", denial.sentence()));
         }
+        let done = if runs {
+            let call = Call { id, tool: name, arguments: changed.as_deref().unwrap_or(arguments) };
+            self.after_call(&call, done, &mut text).await?
+        } else {
+            done
+        };
         self.record_outcome(id, duration_ms, &done)?;
         let Done { status, exit_code, denials, plan, image, .. } = done;
         Ok(Outcome { text, status, exit_code, denials, duration_ms, plan, image: image.map(|decoded| decoded.image) })

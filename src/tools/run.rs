@@ -56,6 +56,8 @@ pub struct Output<'a> {
     pub ends_floods: bool,
     /// Who sees it as it comes.
     pub watch: Option<Watch<'a>>,
+    /// Takes standard error, where that is not to be mixed with standard output.
+    pub errors: Option<&'a mut Capture>,
     /// Ends the program in order when it is notified: its end is still awaited and told.
     pub stop: Option<&'a Notify>,
 }
@@ -63,7 +65,7 @@ pub struct Output<'a> {
 impl Output<'_> {
     /// Kept up to so many bytes and seen by nobody; a flood ends the program.
     pub fn kept(keep: u64) -> Self {
-        Self { keep, ends_floods: true, watch: None, stop: None }
+        Self { keep, ends_floods: true, watch: None, errors: None, stop: None }
     }
 }
 
@@ -88,8 +90,16 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
         None => (std::fs::File::open("/dev/null").map_err(system)?.into(), None),
     };
     let plan = launch.plan;
-    let call = launcher.launch(launch, [input_end.as_fd(), output_end.as_fd(), output_end.as_fd()])?;
-    drop((input_end, output_end));
+    let (mut errors, errors_end) = match wanted.errors {
+        Some(_) => {
+            let (errors, end) = io::pipe().map_err(system)?;
+            (Some(pipe::Receiver::from_owned_fd(errors.into()).map_err(system)?), Some(end))
+        }
+        None => (None, None),
+    };
+    let errors_into = errors_end.as_ref().map_or(output_end.as_fd(), AsFd::as_fd);
+    let call = launcher.launch(launch, [input_end.as_fd(), output_end.as_fd(), errors_into])?;
+    drop((input_end, output_end, errors_end));
     let mut output = pipe::Receiver::from_owned_fd(output.into()).map_err(system)?;
     call.set_nonblocking().map_err(MessageError::from)?;
     // A second descriptor of the same socket, for its readiness alone.
@@ -116,6 +126,7 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
     let (mut open, mut flooded) = (true, false);
     let mut proxied = Proxied::default();
     let mut buffer = vec![0u8; 16 * 1024];
+    let mut errors_buffer = vec![0u8; 4 * 1024];
     loop {
         tokio::select! {
             () = &mut feed => {}
@@ -140,6 +151,17 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
                         shutdown(call.as_raw_fd(), Shutdown::Write).map_err(MessageError::from)?;
                     }
                 }
+            },
+            read = next_errors(&mut errors, &mut errors_buffer) => match read {
+                0 => errors = None,
+                _ if flooded => {}
+                length => if let Some(kept) = wanted.errors.as_mut() {
+                    kept.push(&errors_buffer[..length]);
+                    if wanted.ends_floods && kept.total() > keep.saturating_mul(FLOOD) {
+                        flooded = true;
+                        shutdown(call.as_raw_fd(), Shutdown::Write).map_err(MessageError::from)?;
+                    }
+                },
             },
             told = proxied.next(), if proxied.open() => proxied.take(told),
             message = next(&call, &socket) => match message {
@@ -166,11 +188,29 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
             _ => open = false,
         }
     }
+    while errors.is_some() {
+        match timeout(LAST_BYTES, next_errors(&mut errors, &mut errors_buffer)).await {
+            Ok(length) if length > 0 => {
+                if let Some(kept) = wanted.errors.as_mut().filter(|_| !flooded) {
+                    kept.push(&errors_buffer[..length]);
+                }
+            }
+            _ => errors = None,
+        }
+    }
     let (connections, connections_more) = proxied.finish().await;
     match (refused, exit) {
         (Some(refused), _) => Err(refused),
         (None, Some(exit)) => Ok(Finished { exit, applied, output: capture, flooded, connections, connections_more }),
         (None, None) => Err(LaunchError::Died),
+    }
+}
+
+/// More of standard error, where that is apart; nothing at its end.
+async fn next_errors(errors: &mut Option<pipe::Receiver>, buffer: &mut [u8]) -> usize {
+    match errors {
+        Some(errors) => errors.read(buffer).await.unwrap_or(0),
+        None => std::future::pending().await,
     }
 }
 

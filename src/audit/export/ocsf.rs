@@ -86,7 +86,7 @@ const fn class(event: Option<&Event>, shell: bool) -> (u64, u64, u64) {
         Some(Event::CallIntent { .. }) if shell => (1007, 1, 1),
         Some(Event::CallOutcome { .. } | Event::BackgroundEnd { .. }) if shell => (1007, 1, 2),
         Some(Event::CallIntent { .. } | Event::CallOutcome { .. } | Event::BackgroundEnd { .. }) => (6003, 6, 99),
-        Some(Event::Question { .. } | Event::Answer { .. }) => (6003, 6, 99),
+        Some(Event::Question { .. } | Event::Answer { .. } | Event::Hook { .. }) => (6003, 6, 99),
         Some(Event::SessionStart { .. }) => (6002, 6, 3),
         Some(Event::SessionEnd) => (6002, 6, 4),
         Some(Event::Granted { .. } | Event::Policy { .. }) => (3004, 3, 1),

@@ -189,7 +189,12 @@ impl Otlp {
                 }
                 self.id("call", call)
             }
-            Some(Event::Question { call, .. } | Event::Answer { call, .. } | Event::BackgroundEnd { call, .. }) => {
+            Some(
+                Event::Question { call, .. }
+                | Event::Answer { call, .. }
+                | Event::BackgroundEnd { call, .. }
+                | Event::Hook { call: Some(call), .. },
+            ) => {
                 self.turn_began.get_or_insert(time);
                 self.id("call", call)
             }

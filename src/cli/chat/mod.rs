@@ -157,9 +157,10 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
         },
     };
     let resolved = resolve::resolve(chat.workspace.as_deref(), chat.policy.as_deref(), &folders)?;
-    let (id, gate) = super::gate::open(&resolved, key, chat.ask)?;
+    let (id, mut gate) = super::gate::open(&resolved, key, chat.ask)?;
     let Resolved { policy, cwd, .. } = &resolved;
 
+    gate = gate.with_hooks(resolve::hooks(&resolved, &folders)?).map_err(SessionError::from)?;
     let paint = Paint::of(&io::stdout());
     let status = Status::new(&policy.name, policy.network.mode, gate.ask_mode());
     let screen: Screen = Rc::new(RefCell::new(SessionScreen::new(io::stdout(), paint, ui::screen_width, status)));

@@ -11,7 +11,10 @@ use tokio::{
 
 use crate::{
     agent::{Event, Interrupt, Observer, Prompt, Session, TurnError, compact, turn},
-    cli::{exec::ExecError, exit::Exit},
+    cli::{
+        exec::{ExecError, HOOKS_GRACE},
+        exit::Exit,
+    },
     tools::{Attachment, Live},
     ui::{
         line_editor::{LineEditor, Typed},
@@ -119,6 +122,8 @@ impl Talk {
                 Err(error) => break Err(error),
             }
         };
+        let hurried = matches!(ended, Ok(Ended::Exit(Exit::Signal(_))));
+        self.stop_hooks(hurried).await;
         // A log that is gone is what ended it, or will be found by whoever reads it.
         let closed = self.session.end();
         if let Some(lost) = self.session.gate().log().told_loss() {
@@ -127,6 +132,22 @@ impl Talk {
         match (ended, closed) {
             (Ok(_), Err(error)) => Err(TurnError::from(error).into()),
             (ended, _) => ended,
+        }
+    }
+
+    /// Runs the hooks at the session's end. The person can go without waiting for them.
+    async fn stop_hooks(&mut self, hurried: bool) {
+        let patience = if hurried { HOOKS_GRACE } else { Duration::MAX };
+        let failed = tokio::select! {
+            failed = tokio::time::timeout(patience, self.session.gate().session_stop()) => failed,
+            _ = self.signals.interrupt.recv() => return,
+            _ = self.signals.terminate.recv() => return,
+            _ = self.signals.hangup.recv() => return,
+        };
+        let failed = failed.map(|failed| failed.unwrap_or_else(|error| vec![error.to_string()]));
+        for why in failed.unwrap_or_default() {
+            // Where the screen is gone as well, nobody is left to be told.
+            let _ = self.say(Tone::Bad, &visible_line(&why));
         }
     }
 
