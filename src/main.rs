@@ -11,10 +11,14 @@ fn main() -> ExitCode {
         use portcullis::{egress, sandbox::stage};
         let mut arguments = std::env::args_os().skip(1);
         let first = arguments.next().unwrap_or_default();
-        let stages: [(&str, fn(&str) -> i32); 2] = [(stage::STAGE, stage::run), (egress::handle::STAGE, egress::stage::run)];
-        if let Some((_, run)) = stages.into_iter().find(|(name, _)| first == *name) {
-            let control = arguments.next().and_then(|number| number.into_string().ok()).unwrap_or_default();
-            return ExitCode::from(u8::try_from(run(&control)).unwrap_or(1));
+        let mut control = || arguments.next().and_then(|number| number.into_string().ok()).unwrap_or_default();
+        let ended = match first.to_str() {
+            Some(stage::STAGE) => Some(stage::run(&control())),
+            Some(egress::handle::STAGE) => Some(egress::stage::run(&control())),
+            _ => None,
+        };
+        if let Some(code) = ended {
+            return ExitCode::from(u8::try_from(code).unwrap_or(1));
         }
     }
     cli::main()

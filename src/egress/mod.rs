@@ -6,7 +6,7 @@
 //!
 //! The proxy speaks HTTP (plain requests and `CONNECT`) and SOCKS5 on that one socket. It judges each request or tunnel by the name that the client
 //! gives ([`crate::policy::host`]), looks the name up only then, judges every address that it leads to, and connects to an address that was judged. It has
-//! neither the model's key nor the agent's environment, starts nothing, and sees no files but those of the resolver ([`confine`]).
+//! neither the model's key nor the agent's environment, starts nothing, and sees no files but those of the resolver (`confine`).
 
 #[cfg(target_os = "linux")]
 mod confine;

@@ -134,9 +134,9 @@ fn said_of_command(policy: &Policy, text: &str) -> &'static str {
     let mode = of(ClaimKind::AskMode);
     if begins(&part(rules, "Never run: ")) || begins(&part(rules, "Refused, because they would have to ask: ")) {
         "forbid"
-    } else if begins(&part(rules, "where none can be asked it is refused: ")) {
-        "ask"
-    } else if mode.starts_with("A person is asked before every call") && !begins(&part(mode, "begin with one of: ")) {
+    } else if begins(&part(rules, "where none can be asked it is refused: "))
+        || (mode.starts_with("A person is asked before every call") && !begins(&part(mode, "begin with one of: ")))
+    {
         "ask"
     } else {
         "allow"

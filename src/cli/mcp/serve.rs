@@ -93,6 +93,7 @@ fn serve(arguments: Arguments) -> Result<Ended, Failure> {
     let approver = ApproverChoice::from(approver).start(&folders, &endpoint.key_variable, key.as_deref()).map_err(ExecError::from)?;
     let resolved = resolve::resolve(common.workspace.as_deref(), common.policy.as_deref(), &folders).map_err(ExecError::from)?;
     let (_, mut gate) = gate::open(&resolved, key, ask.map(Into::into)).map_err(ExecError::from)?;
+    gate = gate.with_hooks(resolve::hooks(&resolved, &folders).map_err(ExecError::from)?).map_err(ServeError::from)?;
     if let Some(approver) = approver {
         gate = gate.with_approver(approver).map_err(ServeError::from)?;
     }

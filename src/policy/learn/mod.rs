@@ -2,7 +2,7 @@
 //! lets be proposed.
 //!
 //! What was seen may be incomplete (a race, a first refusal), so a proposal may be too small; it is never wider than what was seen, but for the
-//! folder that several files of it stand for ([`gather`]) and a named group, and every entry says which program it is for.
+//! folder that several files of it stand for (`gather`) and a named group, and every entry says which program it is for.
 
 mod gather;
 mod judged;

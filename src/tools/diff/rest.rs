@@ -145,9 +145,12 @@ fn environment(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
     }
 }
 
+/// How a number is shown.
+type Shown<'a> = &'a dyn Fn(u64) -> String;
+
 fn limits(before: &Limits, after: &Limits, found: &mut Vec<Difference>) {
     let plain = |number: u64| number.to_string();
-    let numbers: [(&str, u64, u64, &dyn Fn(u64) -> String); 6] = [
+    let numbers: [(&str, u64, u64, Shown<'_>); 6] = [
         ("memory", before.memory, after.memory, &show_size),
         ("processes", before.processes, after.processes, &plain),
         ("open_files", before.open_files, after.open_files, &plain),
