@@ -9,6 +9,7 @@
 //! | [`cli`], [`ui`] | what a person types and sees |
 //! | [`agent`] | a session, one turn on one screen, the prefix, events |
 //! | [`tools`] | each tool's schema, and the gate: classify → decide → ask → record → launch → record → redact |
+//! | [`mcp`] | MCP servers as guests of a session |
 //! | [`audit`] | the log |
 //! | [`approval`] | what a person has to decide |
 //! | [`model`] | the Responses wire, its stream, retries, the scripted model |
@@ -28,6 +29,7 @@ pub mod audit;
 pub mod certificate;
 pub mod cli;
 pub mod egress;
+pub mod mcp;
 pub mod model;
 pub mod policy;
 pub mod sandbox;

@@ -69,6 +69,13 @@ impl Prefix {
         Self { sandbox: policy::render_in_mode(policy, ask), ..self }
     }
 
+    /// The same, with the tools of servers behind our own.
+    #[must_use]
+    pub fn with_tools(mut self, tools: &[Tool]) -> Self {
+        self.tools.extend_from_slice(tools);
+        self
+    }
+
     /// The parts that are the same everywhere for one policy and one set of instruction files, in the order in which they are sent.
     pub fn constant(&self) -> Vec<Segment> {
         let tools = serde_json::to_string_pretty(

@@ -300,6 +300,9 @@ pub(super) enum Command {
     Selftest(super::selftest::Arguments),
     /// Watch the real loop work on a small project: no key, no network, a scripted model.
     Demo,
+    /// Add, approve and list MCP servers, whose tools sessions then offer to the model.
+    #[command(subcommand, after_help = super::mcp::EXAMPLES)]
+    Mcp(super::mcp::McpCommand),
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,7 +9,7 @@ use std::{
 use super::{
     endpoint::{Provider, ProviderError},
     exit::Exit,
-    report,
+    mcp, report,
     resolve::{self, Folders, Resolved},
 };
 use crate::{
@@ -152,6 +152,7 @@ impl ExecError {
                 Exit::Output
             }
             Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
+            Self::Session(SessionError::Servers { .. }) => Exit::Usage,
             Self::Session(SessionError::Gate(error)) | Self::Attach(AttachError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => {
                 gate(error)
             }
@@ -187,7 +188,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     let launcher = Launcher::start()?;
     let id = uuid::Uuid::now_v7().to_string();
     let log = Log::create(&resolved.session.state, &id, &resolved.policy.recording).map_err(SessionError::from)?;
-    let redactor = Redactor::new(key);
+    let redactor = Redactor::new(key.into_iter().chain(mcp::guests::secrets(&folders)));
     let Resolved { policy, plan, session, cwd, .. } = &resolved;
     let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor)
         .and_then(|gate| gate.with_grants(Store::new(&session.state)))
@@ -195,6 +196,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     if let Some(ask) = task.ask {
         gate = gate.in_mode(ask);
     }
+    gate = gate.with_guests(mcp::guests::guests(session, &folders).map_err(SessionError::from)?);
     if let Some(approver) = approver {
         gate = gate.with_approver(approver).map_err(SessionError::from)?;
     }

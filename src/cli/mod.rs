@@ -9,6 +9,7 @@ mod endpoint;
 mod exec;
 pub mod exit;
 mod grants;
+mod mcp;
 mod output;
 mod policy;
 mod privacy;
@@ -70,6 +71,7 @@ fn run(arguments: Arguments) -> Exit {
         #[cfg(target_os = "linux")]
         Command::Selftest(arguments) => selftest::run(&arguments),
         Command::Demo => demo::run(),
+        Command::Mcp(command) => mcp::run(&command),
     }
 }
 

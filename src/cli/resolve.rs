@@ -88,6 +88,8 @@ pub struct Folders {
     pub user_policy: PathBuf,
     /// The person's own file about endpoints.
     pub providers: PathBuf,
+    /// The person's own file about MCP servers.
+    pub mcp: PathBuf,
     /// The environment at the start.
     pub environment: BTreeMap<String, String>,
 }
@@ -116,7 +118,14 @@ impl Folders {
                 absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("portcullis"),
             ),
         };
-        Self { home, state, user_policy: config.join("policy.toml"), providers: config.join("providers.toml"), environment }
+        Self {
+            home,
+            state,
+            user_policy: config.join("policy.toml"),
+            providers: config.join("providers.toml"),
+            mcp: config.join("mcp.toml"),
+            environment,
+        }
     }
 }
 
@@ -171,7 +180,7 @@ pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders
 }
 
 /// What the person has set must not be for calls to change, whatever links lead to it: a call of this session would choose the endpoint, or the policy, of the next.
-fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) -> Result<(), ResolveError> {
+pub(super) fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) -> Result<(), ResolveError> {
     let anchors =
         Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(sandbox::plan::INSIDE_TMP) };
     let judge = Judge::new(policy, &anchors);
@@ -181,7 +190,7 @@ fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) 
         let private = verdict.because.rule.is_some_and(|rule| matches!(rule.place, Place::Temporary | Place::PrivateHome));
         verdict.allowed && !private && !path.starts_with(&session.state)
     };
-    for named in [&folders.providers, &folders.user_policy] {
+    for named in [&folders.providers, &folders.user_policy, &folders.mcp] {
         if let Some(path) = on_the_way(named).into_iter().find(writable) {
             return Err(ResolveError::SettingsWritable { named: named.clone(), path });
         }

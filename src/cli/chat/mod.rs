@@ -26,7 +26,7 @@ use super::{
     endpoint::Provider,
     exec::{ExecError, absolute},
     exit::Exit,
-    report,
+    mcp, report,
     resolve::{self, Folders, ResolveError, Resolved},
 };
 use crate::{
@@ -166,9 +166,11 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
     let id = uuid::Uuid::now_v7().to_string();
     let log = Log::create(&state, &id, &resolved.policy.recording).map_err(SessionError::from)?;
     let Resolved { policy, plan, session, cwd, .. } = &resolved;
-    let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), Redactor::new(key))
+    let redactor = Redactor::new(key.into_iter().chain(mcp::guests::secrets(&folders)));
+    let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor)
         .and_then(|gate| gate.with_grants(Store::new(&state)))
-        .map_err(SessionError::from)?;
+        .map_err(SessionError::from)?
+        .with_guests(mcp::guests::guests(session, &folders).map_err(SessionError::from)?);
     if let Some(ask) = chat.ask {
         gate = gate.in_mode(ask);
     }
