@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     mcp::client::{Approved, Guest, Guests, Lock, ServerSettings, guest::Place},
-    policy::{Policy, load},
+    policy::{Origin, Policy, load},
     sandbox::{Plan, Session, private},
 };
 
@@ -37,7 +37,13 @@ pub(super) fn environment(server: &ServerSettings) -> Vec<String> {
 
 /// The policy of a server by itself, by which it is approved: what a workspace takes away on top of that needs no approval.
 pub(super) fn own_policy(server: &ServerSettings, folders: &Folders) -> Result<Policy, McpError> {
-    Ok(load::alone(&chosen(server, folders))?)
+    Ok(reading(load::alone(&chosen(server, folders))?, server, folders))
+}
+
+/// A policy with what the person lets a server read besides.
+fn reading(policy: Policy, server: &ServerSettings, folders: &Folders) -> Policy {
+    let origin = Origin { file: folders.mcp.display().to_string(), line: 1, group: None };
+    server.read.iter().fold(policy, |policy, path| policy.with_path(path, false, origin.clone()))
 }
 
 /// What was approved of a server, or why sessions do not use it.
@@ -58,6 +64,7 @@ pub(super) fn standing<'a>(
 /// Where and how a server runs in a workspace, under its policy with all bounds of that.
 pub(super) fn place(server: &ServerSettings, session: &Session, folders: &Folders) -> Result<(Policy, Place), McpError> {
     let policy = resolve::load_policy(Some(&chosen(server, folders)), &session.workspace, folders)?;
+    let policy = reading(policy, server, folders);
     let temporary = std::env::temp_dir();
     let error = |source| resolve::ResolveError::Private { path: temporary.clone(), source };
     let private = private::make().map_err(error)?;

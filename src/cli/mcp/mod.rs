@@ -58,6 +58,7 @@ Your servers are in mcp.toml in the configuration folder (~/.config/portcullis, 
   command = [\"/usr/bin/python3\", \"-m\", \"mcp_server_time\"]
   env = []                                  # names of variables that it is given; it has no others
   policy = \"mcp-server\"                     # a preset or a file; this one where none is named
+  read = [\"/opt/servers\"]                   # what it may read besides; all of this is what `mcp review` shows
   tools = [\"get_current_time\"]              # all unless given
   decisions = { get_current_time = \"allow\" } # allow, ask or forbid; \"*\" is all others, which ask unless given
   timeout = \"60s\"                           # of one call

@@ -1,6 +1,6 @@
 //! `mcp.toml`: the servers that a person has added. Pure: whoever reads the file hands its text in. No repository can add one.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use toml_edit::{Array, DocumentMut, Item, Table, value};
@@ -27,6 +27,9 @@ pub struct ServerSettings {
     pub env: Vec<String>,
     /// A preset or a file.
     pub policy: Option<String>,
+    /// What it may read besides, such as the folder that it is installed in.
+    #[serde(default)]
+    pub read: Vec<PathBuf>,
     /// The tools that are offered; all unless given.
     pub tools: Option<Vec<String>>,
     /// What holds for a call of each tool, or of `*`.
@@ -96,6 +99,14 @@ pub enum SettingsError {
         /// Its name.
         name: String,
     },
+    /// It could lead anywhere.
+    #[error("the server {name} is to read {path}, which is no absolute path", path = path.display())]
+    Relative {
+        /// The server's name.
+        name: String,
+        /// The path.
+        path: PathBuf,
+    },
     /// There is one of that name.
     #[error("there is a server {name} already; `portcullis mcp remove {name}` takes it away")]
     Taken {
@@ -124,6 +135,9 @@ impl Settings {
             if !is_name(name) {
                 return Err(SettingsError::Name { name: name.clone() });
             }
+            if let Some(path) = server.read.iter().find(|path| !path.is_absolute()) {
+                return Err(SettingsError::Relative { name: name.clone(), path: path.clone() });
+            }
             if server.command.first().is_none_or(String::is_empty) {
                 return Err(SettingsError::NoCommand { name: name.clone() });
             }
@@ -146,11 +160,25 @@ fn is_name(name: &str) -> bool {
     plain && !name.is_empty() && name.len() <= LONGEST_NAME && !name.starts_with('-')
 }
 
+/// What is written of a server that is added.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NewServer<'a> {
+    /// The program and its arguments.
+    pub command: &'a [String],
+    /// The names of variables that it is given.
+    pub env: &'a [String],
+    /// A preset or a file.
+    pub policy: Option<&'a str>,
+    /// What it may read besides.
+    pub read: &'a [String],
+}
+
 /// The file's text with one more server, and everything else as it was.
 ///
 /// # Errors
 /// If there is one of that name, or the result would make no sense.
-pub fn added(text: &str, name: &str, command: &[String], env: &[String], policy: Option<&str>) -> Result<String, SettingsError> {
+pub fn added(text: &str, name: &str, new: &NewServer<'_>) -> Result<String, SettingsError> {
+    let NewServer { command, env, policy, read } = *new;
     if Settings::parse(text)?.servers.contains_key(name) {
         return Err(SettingsError::Taken { name: name.to_owned() });
     }
@@ -168,6 +196,9 @@ pub fn added(text: &str, name: &str, command: &[String], env: &[String], policy:
     }
     if let Some(policy) = policy {
         server.insert("policy", value(policy));
+    }
+    if !read.is_empty() {
+        server.insert("read", list(read));
     }
     let Some(servers) = servers.as_table_like_mut() else {
         return Err(SettingsError::Malformed("`server` is no table".to_owned()));
@@ -202,20 +233,24 @@ mod tests {
     fn a_server_is_added_and_removed_and_the_rest_of_the_file_stays() {
         let before = "# mine\n[server.one]\ncommand = [\"/bin/one\"] # the first\n";
         let words = ["python3".to_owned(), "a b.py".to_owned()];
-        let with = added(before, "two", &words, &["TOKEN".to_owned()], Some("/etc/p.toml")).unwrap();
+        let env = ["TOKEN".to_owned()];
+        let new = NewServer { command: &words, env: &env, policy: Some("/etc/p.toml"), read: &[] };
+        let with = added(before, "two", &new).unwrap();
         assert!(with.starts_with(before), "{with}");
         let server = Settings::parse(&with).unwrap().servers["two"].clone();
         assert_eq!((server.command, server.env, server.policy.as_deref()), (words.to_vec(), vec!["TOKEN".to_owned()], Some("/etc/p.toml")));
         assert_eq!(removed(&with, "two").unwrap(), before);
-        assert!(matches!(added(before, "one", &words, &[], None), Err(SettingsError::Taken { .. })));
+        assert!(matches!(added(before, "one", &new), Err(SettingsError::Taken { .. })));
         assert!(matches!(removed(before, "two"), Err(SettingsError::Unknown { .. })));
-        assert!(Settings::parse(&added("", "x", &words, &[], None).unwrap()).unwrap().servers.contains_key("x"));
+        assert!(Settings::parse(&added("", "x", &new).unwrap()).unwrap().servers.contains_key("x"));
     }
 
     #[test]
     fn a_name_or_a_key_that_makes_no_sense_is_an_error_with_its_line() {
+        let words = ["x".to_owned()];
+        let new = NewServer { command: &words, ..NewServer::default() };
         for name in ["", "a__b", "a.b", "-a", "ä", &"x".repeat(LONGEST_NAME + 1)] {
-            assert!(added("", name, &["x".to_owned()], &[], None).is_err(), "{name}");
+            assert!(added("", name, &new).is_err(), "{name}");
         }
         let error = Settings::parse("[server.a]\ncommand = [\"x\"]\ncomand = 1\n").unwrap_err();
         assert!(error.to_string().contains("line 3"), "{error}");

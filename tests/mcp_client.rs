@@ -1,0 +1,18 @@
+//! MCP servers as guests of sessions: the real program, a scripted model, and servers that mean harm. What a server may not do is looked for from outside.
+
+#[path = "exec/support.rs"]
+#[allow(dead_code, reason = "it is shared with the tests of exec")]
+mod support;
+
+#[path = "mcp/approving.rs"]
+mod approving;
+#[path = "mcp/calling.rs"]
+mod calling;
+#[path = "mcp/guests.rs"]
+mod guests;
+#[path = "mcp/harm.rs"]
+mod harm;
+#[path = "mcp/prefix.rs"]
+mod prefix;
+#[path = "mcp/published.rs"]
+mod published;
