@@ -188,7 +188,7 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     let launcher = Launcher::start()?;
     let id = uuid::Uuid::now_v7().to_string();
     let log = Log::create(&resolved.session.state, &id, &resolved.policy.recording).map_err(SessionError::from)?;
-    let redactor = Redactor::new(key.into_iter().chain(mcp::guests::secrets(&folders)));
+    let redactor = Redactor::new(key.into_iter().chain(mcp::guests::secrets(&resolved.policy, &folders)));
     let Resolved { policy, plan, session, cwd, .. } = &resolved;
     let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor)
         .and_then(|gate| gate.with_grants(Store::new(&session.state)))
@@ -301,6 +301,7 @@ pub(super) fn drive(
             }
         };
         if let Some(signal) = signal {
+            session.gate().cancellations_sent().await;
             turn::record(&session, "interrupted").map_err(TurnError::from)?;
             let _ = observer.event(&Event::TurnFailed { error: "interrupted".to_owned() });
             end(&session)?;

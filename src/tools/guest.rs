@@ -37,6 +37,11 @@ impl Gate {
         self.guests.tools()
     }
 
+    /// Waits until servers whose calls were dropped have been told so.
+    pub async fn cancellations_sent(&self) {
+        self.guests.cancellations_sent().await;
+    }
+
     /// A call that makes sense, of a server's tool or of one of our own.
     pub(super) fn understand(&self, name: &str, arguments: &str) -> Result<Invocation, String> {
         match self.guests.parse(name, arguments) {

@@ -1,7 +1,7 @@
 //! Calls: decided, recorded, bounded in time and size, and told as they ended.
 
 use std::{
-    fs, thread,
+    fs,
     time::{Duration, Instant},
 };
 
@@ -130,17 +130,20 @@ fn a_call_that_hangs_ends_in_time_and_the_server_is_told_before_it_is_ended() {
 }
 
 #[test]
-fn an_interrupted_session_leaves_no_server_behind_and_says_that_it_was_interrupted() {
-    let world = hostile(ALLOW);
+fn an_interrupted_session_tells_the_server_and_leaves_none_behind() {
+    let world = World::new();
+    super::guests::add_hostile(&world, "h", &format!("policy = \"workspace-write\"\n{ALLOW}"));
+    approve(&world, "h");
+    world.write("ws/mode", "log");
     let script = world.path("ws/h.py").display().to_string();
     let model = start([one(tool("hang", json!({})))]);
     let run = Running::start(world.exec(&model, &["--json"]).arg("Do it."), "");
-    wait_until("the server runs", || !processes_with(&script).is_empty());
-    thread::sleep(Duration::from_millis(500));
+    wait_until("the server is called", || fs::read_to_string(world.path("ws/seen.log")).is_ok_and(|log| log.contains("tools/call")));
     run.signal(libc::SIGINT);
     let ended = run.end();
     assert_eq!(ended.status.code(), Some(130), "{ended:#?}");
     wait_until("the server is gone", || processes_with(&script).is_empty());
+    assert!(world.read("ws/seen.log").contains("notifications/cancelled"), "{}", world.read("ws/seen.log"));
     let (_, outcome) = world.span("call_0_0");
     assert_eq!(world.records()[outcome]["status"], "interrupted");
     assert!(world.left_nothing_temporary());

@@ -19,6 +19,8 @@ fn published(test: &str, name: &str, command: &[&str]) -> Option<(World, PathBuf
         return None;
     };
     let world = World::new();
+    // Some of them want a repository from the start.
+    assert!(finish(world.program("git").args(["init", "-q"])).status.success());
     let words: Vec<String> = command
         .iter()
         .map(|word| word.replace("SERVERS", folder.to_str().unwrap()).replace("WORKSPACE", world.workspace().to_str().unwrap()))
@@ -89,7 +91,6 @@ fn the_server_git_tells_of_the_repository() {
         let mut command: Command = world.program("git");
         assert!(finish(command.args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(arguments)).status.success());
     };
-    git(&["init", "-q"]);
     git(&["commit", "-q", "--allow-empty", "-m", "the-subject-9bf31c7f"]);
     let played = world.play([one(call("git__git_log", json!({"repo_path": world.workspace()})))]).well();
     assert!(played.output().contains("the-subject-9bf31c7f"), "{}", played.output());

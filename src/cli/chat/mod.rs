@@ -166,7 +166,7 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
     let id = uuid::Uuid::now_v7().to_string();
     let log = Log::create(&state, &id, &resolved.policy.recording).map_err(SessionError::from)?;
     let Resolved { policy, plan, session, cwd, .. } = &resolved;
-    let redactor = Redactor::new(key.into_iter().chain(mcp::guests::secrets(&folders)));
+    let redactor = Redactor::new(key.into_iter().chain(mcp::guests::secrets(policy, &folders)));
     let mut gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), redactor)
         .and_then(|gate| gate.with_grants(Store::new(&state)))
         .map_err(SessionError::from)?

@@ -101,10 +101,11 @@ pub(in crate::cli) fn guests(session: &Session, folders: &Folders) -> Result<Gue
     Ok(Guests::new(guests))
 }
 
-/// The values that servers are given, which nobody else is to see.
-pub(in crate::cli) fn secrets(folders: &Folders) -> Vec<String> {
+/// The values that servers are given and nobody else is to see: those that the session's own calls do not see anyway.
+pub(in crate::cli) fn secrets(policy: &Policy, folders: &Folders) -> Vec<String> {
     let named = settings(folders).map(|settings| settings.servers).unwrap_or_default().into_values().flat_map(|server| server.env);
-    named.filter_map(|name| folders.environment.get(&name).cloned()).collect()
+    let hidden = named.filter(|name| !policy.environment.inherit.contains(name));
+    hidden.filter_map(|name| folders.environment.get(&name).cloned()).collect()
 }
 
 /// Where a person's state lies, and the workspace around the current folder, for a server that is only looked at.

@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -100,6 +103,8 @@ pub struct Guest {
     pub policy: Policy,
     place: Place,
     state: Mutex<State>,
+    /// Servers that have a moment left to end a call.
+    cancelling: Arc<AtomicUsize>,
 }
 
 /// Where and how a server runs.
@@ -149,14 +154,17 @@ struct State {
 }
 
 /// A connection while it is called. Whoever drops it half-way ends the server, after the time that it has to obey.
-struct Flight(Option<Connection>);
+struct Flight(Option<Connection>, Arc<AtomicUsize>);
 
 impl Drop for Flight {
     fn drop(&mut self) {
         if let (Some(connection), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            let cancelling = Arc::clone(&self.1);
+            cancelling.fetch_add(1, Ordering::Relaxed);
             runtime.spawn(async move {
                 sleep(CANCEL_PATIENCE).await;
                 connection.close().await;
+                cancelling.fetch_sub(1, Ordering::Relaxed);
             });
         }
     }
@@ -165,7 +173,12 @@ impl Drop for Flight {
 impl Guest {
     /// One that is not started.
     pub fn new(settings: ServerSettings, approved: Approved, policy: Policy, place: Place) -> Self {
-        Self { settings, approved, policy, place, state: Mutex::default() }
+        Self { settings, approved, policy, place, state: Mutex::default(), cancelling: Arc::default() }
+    }
+
+    /// Whether a call of it was dropped just now.
+    pub fn is_cancelling(&self) -> bool {
+        self.cancelling.load(Ordering::Relaxed) > 0
     }
 
     /// Calls a tool, after starting the server if it does not run.
@@ -204,7 +217,7 @@ impl Guest {
         if !state.has.iter().any(|name| name == tool) {
             return Err(GuestError::NoTool);
         }
-        let mut flight = Flight(state.connection.take());
+        let mut flight = Flight(state.connection.take(), Arc::clone(&self.cancelling));
         let Some(connection) = &flight.0 else { return Err(GuestError::NoTool) };
         let patience = self.settings.patience();
         let called = timeout(patience, connection.call(tool, arguments)).await;

@@ -1,14 +1,18 @@
 //! The servers of a session, and their tools under the names by which the model calls them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rmcp::model::JsonObject;
+use tokio::time::sleep;
 
 use super::{
     guest::{Guest, Reply},
     tool::CheckedTool,
 };
 use crate::{model::Tool, policy::Decision, sandbox::Launcher};
+
+/// How long it takes to tell a server that a call is cancelled.
+const TO_TELL: Duration = Duration::from_millis(200);
 
 /// A call of a server's tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +73,13 @@ impl Guests {
     /// A server.
     pub fn get(&self, server: &str) -> Option<&Guest> {
         self.servers.get(server)
+    }
+
+    /// Waits for as long as it takes to tell servers of calls that were dropped; their ends are not awaited.
+    pub async fn cancellations_sent(&self) {
+        if self.servers.values().any(Guest::is_cancelling) {
+            sleep(TO_TELL).await;
+        }
     }
 
     /// What holds for a call.
