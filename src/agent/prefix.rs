@@ -1,7 +1,7 @@
 //! The part of every request that never changes: base instructions, tools, the sandbox in words, instruction files, the environment.
 //!
-//! Up to the instruction files it is a function of the program's version and the policy alone: no clock, no path of this machine, no
-//! order that could differ between two runs. What depends on the place (the environment) comes last.
+//! Up to the instruction files it is a function of the program's version, the policy and what was approved of MCP servers alone: no clock, no path of
+//! this machine, no order that could differ between two runs. What depends on the place (the environment) comes last.
 
 use std::path::Path;
 

@@ -191,6 +191,7 @@ impl Gate {
             }
             Invocation::File(Request::ApplyPatch { .. }) => Some(Permission::Patching),
             Invocation::File(_) => Some(Permission::Reading),
+            Invocation::Guest(call) => Some(Permission::ServerTool { server: call.server.clone(), tool: call.tool.clone() }),
             _ => None,
         }
     }

@@ -25,6 +25,10 @@ fn a_call_is_decided_recorded_and_carried_out_in_a_sandbox() {
     assert_eq!((&records[intent]["decided_by"], &records[intent]["rule"]), (&json!("rule"), &json!("[server.h] decisions in mcp.toml")));
     assert!(records[outcome]["applied"]["landlock_abi"].as_u64().unwrap() > 0, "{records:#?}");
     assert_eq!(records[outcome]["status"], "ok");
+    let server = records.iter().find(|record| record["event"] == "server").unwrap();
+    let approved = super::guests::hash(&super::guests::review(&world, "h"));
+    assert_eq!((&server["server"], &server["policy"]), (&json!("h"), &json!("mcp-server")));
+    assert_eq!(server["approved"], approved, "{server}");
     assert!(world.left_nothing_temporary());
 }
 

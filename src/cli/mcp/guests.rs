@@ -101,6 +101,11 @@ pub(in crate::cli) fn guests(session: &Session, folders: &Folders) -> Result<Gue
     Ok(Guests::new(guests))
 }
 
+/// The names of the person's servers.
+pub(in crate::cli) fn names(folders: &Folders) -> Vec<String> {
+    settings(folders).map(|settings| settings.servers.into_keys().collect()).unwrap_or_default()
+}
+
 /// The values that servers are given and nobody else is to see: those that the session's own calls do not see anyway.
 pub(in crate::cli) fn secrets(policy: &Policy, folders: &Folders) -> Vec<String> {
     let named = settings(folders).map(|settings| settings.servers).unwrap_or_default().into_values().flat_map(|server| server.env);

@@ -70,6 +70,11 @@ impl Guests {
         Some(parsed.map(|arguments| GuestCall { server: server.clone(), tool: tool.name.clone(), arguments }))
     }
 
+    /// All of them by name.
+    pub fn servers(&self) -> impl Iterator<Item = (&String, &Guest)> {
+        self.servers.iter()
+    }
+
     /// A server.
     pub fn get(&self, server: &str) -> Option<&Guest> {
         self.servers.get(server)
