@@ -9,7 +9,6 @@ use crate::{
 };
 
 const SERVER: &str = include_str!("../mcp/hostile.py");
-const QUESTION: &str = "May this run?";
 
 /// Adds the server as `h`, and approves it in a terminal's stead.
 fn approve(host: &Host) {
@@ -39,7 +38,7 @@ fn a_tool_of_a_server_asks_with_its_reach_and_can_be_allowed_for_the_session() {
         [echo("first-arg"), Turn::message("One."), echo("second-arg"), Turn::message("Two."), echo("third-arg"), Turn::message("Three.")];
     let Some(session) = setting.begin("a_tool_of_a_server_asks", turns) else { return };
     session.line("go");
-    let screen = session.wait(QUESTION);
+    let screen = session.wait("the call can");
     for shown in ["first-arg", "MCP server h", "nothing allows the tool echo", "reach  nothing", "y once", "n no"] {
         assert!(screen.contains(shown), "{shown}: {screen}");
     }
@@ -47,7 +46,7 @@ fn a_tool_of_a_server_asks_with_its_reach_and_can_be_allowed_for_the_session() {
     assert!(told(&session).contains("the person said no"), "{}", told(&session));
     session.turn("One.");
     session.line("again");
-    session.wait(QUESTION);
+    session.wait("the call can");
     let screen = session.press("s", "allow just this");
     assert!(screen.contains("the tool echo of the MCP server h, whatever its arguments"), "{screen}");
     session.press("Enter", "Two.");
