@@ -99,7 +99,7 @@ fn a_list_shows_the_standing_and_a_server_that_is_removed_is_gone_with_its_appro
     let world = hostile("tools = [\"echo\"]\n");
     add_hostile(&world, "new", "");
     let list = finish(&mut world.command(&["mcp", "list"]));
-    assert!(list.stdout.contains("approved, 1 tools, sha256:") && list.stdout.contains("not used: nobody has approved it"), "{list:#?}");
+    assert!(list.stdout.contains("approved, 1 tool, sha256:") && list.stdout.contains("not used: nobody has approved it"), "{list:#?}");
     let played = world.play([]).well();
     let offered: Vec<String> = names(&played.bodies()[0]).into_iter().filter(|name| name.contains("__")).collect();
     assert_eq!(offered, ["h__echo"]);

@@ -55,6 +55,19 @@ fn what_nobody_allowed_is_refused_where_nobody_can_be_asked_and_never_reaches_th
 }
 
 #[test]
+fn a_mode_that_asks_before_every_call_asks_before_these_too_and_one_that_asks_never_refuses() {
+    let world = hostile("decisions = { echo = \"allow\" }\n");
+    let played = world.play_with(&["--ask", "always"], [one(echo("hello"))]);
+    assert_eq!(played.ended.code(), Some(7), "{:#?}", played.ended);
+    assert!(played.output().starts_with("Refused"), "{}", played.output());
+    fs::remove_dir_all(world.path("state/log")).unwrap();
+    let played = world.play_with(&["--ask", "never"], [one(echo("hello")), one(tool("read", json!({"path": "h.py"})))]).well();
+    let outputs = played.outputs();
+    assert_eq!(outputs[0], "hello");
+    assert!(outputs[1].contains("this mode asks nobody"), "{}", outputs[1]);
+}
+
+#[test]
 fn an_approver_is_shown_the_arguments_and_the_reach_of_the_server() {
     let world = hostile("");
     let place = World::new();

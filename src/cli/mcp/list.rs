@@ -17,7 +17,8 @@ pub(super) fn run(folders: &Folders) -> Result<Exit, McpError> {
         let state = match standing(name, server, &approved, folders) {
             Ok(approved) => {
                 let tools = approved.tools.iter().filter(|tool| server.offers(&tool.name)).count();
-                format!("approved, {tools} tools, sha256:{}", approved.hash())
+                let tools = if tools == 1 { "1 tool".to_owned() } else { format!("{tools} tools") };
+                format!("approved, {tools}, sha256:{}", approved.hash())
             }
             Err(why) => format!("not used: {}", visible_line(&why)),
         };

@@ -76,6 +76,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
         if !self.count(&buffer.filled()[before..]) {
             self.allowance.exceeded.store(true, Ordering::Relaxed);
+            // A read that fails has read nothing.
+            buffer.set_filled(before);
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         Poll::Ready(Ok(()))
