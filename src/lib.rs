@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`cli`], [`ui`] | what a person types and sees |
 //! | [`agent`] | a session, one turn on one screen, the prefix, events |
-//! | [`mcp`] | the tools for other agents, over the Model Context Protocol |
+//! | [`mcp`] | the Model Context Protocol: the tools for other agents, and below the tools the servers of others as guests of a session |
 //! | [`tools`] | each tool's schema, and the gate: classify → decide → ask → record → launch → record → redact |
 //! | [`hooks`] | which programs of the person's have a say in a call, what they are told, and how their answers are read: pure data |
 //! | [`audit`] | the log |

@@ -26,6 +26,8 @@ mod images;
 mod kept;
 #[path = "chat/questions.rs"]
 mod questions;
+#[path = "chat/servers.rs"]
+mod servers;
 #[path = "chat/trust.rs"]
 mod trust;
 #[path = "chat/turns.rs"]

@@ -216,6 +216,7 @@ fn seldom() -> Vec<Event> {
         Permission::Words { words: vec!["a".into()] },
         Permission::Reading,
         Permission::Patching,
+        Permission::ServerTool { server: "s".into(), tool: "t".into() },
     ];
     let mut events = vec![
         Event::LogTrouble { lost: 1, error: "full".into() },
@@ -236,6 +237,7 @@ fn seldom() -> Vec<Event> {
             decision: Some("refuse".into()),
             reason: Some("r".into()),
         },
+        Event::Server { server: "s".into(), approved: "00".into(), policy: "p".into(), fingerprint: "00".into() },
         Event::BackgroundEnd {
             call: "c".into(),
             status: CallStatus::Limit,

@@ -1,7 +1,7 @@
 //! The part of every request that never changes: base instructions, tools, the sandbox in words, instruction files, the environment.
 //!
-//! Up to the instruction files it is a function of the program's version and the policy alone: no clock, no path of this machine, no
-//! order that could differ between two runs. What depends on the place (the environment) comes last.
+//! Up to the instruction files it is a function of the program's version, the policy and what was approved of MCP servers alone: no clock, no path of
+//! this machine, no order that could differ between two runs. What depends on the place (the environment) comes last.
 
 use std::path::Path;
 
@@ -67,6 +67,13 @@ impl Prefix {
     #[must_use]
     pub fn in_mode(self, policy: &Policy, ask: policy::Ask) -> Self {
         Self { sandbox: policy::render_in_mode(policy, ask), ..self }
+    }
+
+    /// The same, with the tools of servers behind our own.
+    #[must_use]
+    pub fn with_tools(mut self, tools: &[Tool]) -> Self {
+        self.tools.extend_from_slice(tools);
+        self
     }
 
     /// The parts that are the same everywhere for one policy and one set of instruction files, in the order in which they are sent.

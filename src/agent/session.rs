@@ -41,6 +41,12 @@ pub enum SessionError {
     /// The session cannot be kept, or taken up again.
     #[error(transparent)]
     Rollout(#[from] RolloutError),
+    /// The MCP servers of the session cannot be told.
+    #[error("{reason}")]
+    Servers {
+        /// Why.
+        reason: String,
+    },
     /// A hook at the start said no, or failed.
     #[error("the session does not begin: {reason}")]
     Hook {
@@ -243,5 +249,5 @@ pub async fn read_prefix(gate: &Gate) -> Result<Prefix, SessionError> {
         Some(Reply::Image(_)) | None => return Err(LaunchError::Died.into()),
     };
     let text = text.map(|text| format!("Instructions of this project, from its AGENTS.md files:\n\n{text}"));
-    Ok(Prefix::new(gate.policy(), text, workspace, gate.cwd()).in_mode(gate.policy(), gate.ask_mode()))
+    Ok(Prefix::new(gate.policy(), text, workspace, gate.cwd()).in_mode(gate.policy(), gate.ask_mode()).with_tools(gate.guest_tools()))
 }

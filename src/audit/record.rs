@@ -185,6 +185,17 @@ pub enum Event {
         /// What was granted.
         wider: Vec<Wider>,
     },
+    /// The session uses an MCP server.
+    Server {
+        /// Its name.
+        server: String,
+        /// SHA-256 of what was approved of it, in hexadecimal, as `portcullis mcp review` prints it.
+        approved: String,
+        /// The name of its policy.
+        policy: String,
+        /// The fingerprint of its policy with all bounds of the workspace, SHA-256 in hexadecimal.
+        fingerprint: String,
+    },
     /// Other calls ask from here on.
     AskMode {
         /// The mode, as a policy writes it.

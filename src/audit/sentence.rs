@@ -169,6 +169,10 @@ pub fn sentence(entry: &Entry) -> Sentence {
             said.more.extend(wider.iter().map(|wider| (Caution, clipped(&wider.sentence()))));
             said
         }
+        Event::Server { server, approved, policy, .. } => {
+            Sentence::new(Plain, "server", format!("{} under {}", clipped(server), clipped(policy)))
+                .with(Faint, Some(format!("as approved: sha256:{approved}")))
+        }
         Event::AskMode { mode } => {
             let mode = serde_json::to_value(mode).unwrap_or_default();
             Sentence::new(Caution, "ask mode", mode.as_str().unwrap_or_default())

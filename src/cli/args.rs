@@ -294,7 +294,7 @@ pub(super) enum Command {
     /// Show what the model is told before a person says anything, or its hash.
     #[command(subcommand)]
     Prompt(PromptCommand),
-    /// Serve the tools to other agents over the Model Context Protocol.
+    /// Add, approve and list MCP servers, whose tools sessions then offer to the model; or serve the tools to other agents.
     #[command(subcommand, after_help = super::mcp::EXAMPLES)]
     Mcp(super::mcp::McpCommand),
     /// Try every published escape on this machine, under a policy.

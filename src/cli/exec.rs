@@ -9,7 +9,7 @@ use std::{
 use super::{
     endpoint::{Provider, ProviderError},
     exit::Exit,
-    gate, report,
+    gate, mcp, report,
     resolve::{self, Folders},
     stop::stop_signal,
 };
@@ -160,6 +160,7 @@ impl ExecError {
                 Exit::Output
             }
             Self::Session(SessionError::Launch(_) | SessionError::Instructions { .. }) | Self::Runtime(_) => Exit::Sandbox,
+            Self::Session(SessionError::Servers { .. }) => Exit::Usage,
             Self::Session(SessionError::Gate(error)) | Self::Attach(AttachError::Gate(error)) | Self::Turn(TurnError::Gate(error)) => {
                 gate::exit(error)
             }
@@ -184,8 +185,10 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
         Some(which) => Some(reopen(which, &resolved.session.state, &resolved.session.workspace)?),
         None => None,
     };
-    let (id, mut gate) = gate::open(&resolved, key, task.ask)?;
+    let secrets = key.into_iter().chain(mcp::guests::secrets(&resolved.policy, &folders));
+    let (id, mut gate) = gate::open(&resolved, secrets, task.ask)?;
     gate = gate.with_hooks(resolve::hooks(&resolved, &folders)?).map_err(SessionError::from)?;
+    gate = gate.with_guests(mcp::guests::guests(&resolved.session, &folders).map_err(SessionError::from)?);
     if let Some(approver) = approver {
         gate = gate.with_approver(approver).map_err(SessionError::from)?;
     }
@@ -292,6 +295,7 @@ pub(super) fn drive(
             }
         };
         if let Some(signal) = signal {
+            session.gate().cancellations_sent().await;
             turn::record(&session, "interrupted").map_err(TurnError::from)?;
             let _ = observer.event(&Event::TurnFailed { error: "interrupted".to_owned() });
             hurried(&session).await;

@@ -11,13 +11,17 @@ use crate::{
 };
 
 /// Starts the launcher, opens the log, and takes over what was granted before. The id is the session's.
-pub(super) fn open(resolved: &Resolved, key: Option<String>, ask: Option<Ask>) -> Result<(String, Gate), SessionError> {
+pub(super) fn open(
+    resolved: &Resolved,
+    secrets: impl IntoIterator<Item = String>,
+    ask: Option<Ask>,
+) -> Result<(String, Gate), SessionError> {
     let Resolved { policy, plan, session, cwd, .. } = resolved;
     // Before any event loop and its threads: the launcher must start small.
     let launcher = Launcher::start()?;
     let id = uuid::Uuid::now_v7().to_string();
     let log = Log::create(&session.state, &id, &policy.recording)?;
-    let gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), Redactor::new(key))?
+    let gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), Redactor::new(secrets))?
         .with_grants(Store::new(&session.state))?;
     Ok((
         id,

@@ -95,7 +95,15 @@ fn look(provider: &Provider) -> Result<Privacy, ExecError> {
         "nothing: no telemetry, no search for updates, no list of models, no report of crashes",
         "commands of the model's reach what the policy lets them reach; `portcullis policy show` says what that is",
     ];
-    Ok(Privacy { version: 1, contacts: vec![contact], otherwise: otherwise.map(str::to_owned).to_vec(), kept })
+    let mut otherwise = otherwise.map(str::to_owned).to_vec();
+    let servers = super::mcp::guests::names(&folders).join(", ");
+    if !servers.is_empty() {
+        otherwise.push(format!(
+            "the MCP servers {servers} are given what the model calls them with, and reach what their own policies let them reach; `portcullis mcp \
+             review` says what that is"
+        ));
+    }
+    Ok(Privacy { version: 1, contacts: vec![contact], otherwise, kept })
 }
 
 fn measure(what: &'static str, path: PathBuf) -> Kept {

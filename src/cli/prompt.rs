@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{exec::ExecError, exit::Exit, output, report, resolve};
+use super::{exec::ExecError, exit::Exit, mcp, output, report, resolve};
 use crate::{
     agent::{Prefix, SessionError, session::read_prefix},
     audit::Log,
@@ -34,7 +34,8 @@ pub(super) fn run(workspace: Option<&Path>, policy: Option<&str>, hash_only: boo
 
 /// As a session does it: instruction files are read in a sandbox. The log of the reading lies in the session's private folder.
 fn assemble(workspace: Option<&Path>, policy: Option<&str>) -> Result<Prefix, ExecError> {
-    let resolved = resolve::resolve(workspace, policy, &resolve::Folders::from_environment())?;
+    let folders = resolve::Folders::from_environment();
+    let resolved = resolve::resolve(workspace, policy, &folders)?;
     let launcher = Launcher::start()?;
     let log = Log::passing(&resolved.session.private.join("log"), "prompt").map_err(SessionError::from)?;
     let gate = Gate::new(
@@ -46,7 +47,8 @@ fn assemble(workspace: Option<&Path>, policy: Option<&str>) -> Result<Prefix, Ex
         resolved.cwd.clone(),
         Redactor::default(),
     )
-    .map_err(SessionError::from)?;
+    .map_err(SessionError::from)?
+    .with_guests(mcp::guests::guests(&resolved.session, &folders).map_err(SessionError::from)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ExecError::Runtime)?;
     Ok(runtime.block_on(read_prefix(&gate))?)
 }

@@ -106,6 +106,8 @@ pub struct Folders {
     pub providers: PathBuf,
     /// The person's own file about hooks.
     pub hooks: PathBuf,
+    /// The person's own file about MCP servers.
+    pub mcp: PathBuf,
     /// The environment at the start.
     pub environment: BTreeMap<String, String>,
 }
@@ -135,8 +137,9 @@ impl Folders {
             ),
         };
         let of_person = |name: &str| config.join(name);
-        let (user_policy, providers, hooks) = (of_person("policy.toml"), of_person("providers.toml"), of_person("hooks.toml"));
-        Self { home, state, user_policy, providers, hooks, environment }
+        let (user_policy, providers) = (of_person("policy.toml"), of_person("providers.toml"));
+        let (hooks, mcp) = (of_person("hooks.toml"), of_person("mcp.toml"));
+        Self { home, state, user_policy, providers, hooks, mcp, environment }
     }
 }
 
@@ -191,7 +194,7 @@ pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders
 }
 
 /// What the person has set must not be for calls to change, whatever links lead to it: a call of this session would choose the endpoint, or the policy, of the next.
-fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) -> Result<(), ResolveError> {
+pub(super) fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) -> Result<(), ResolveError> {
     let anchors =
         Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(sandbox::plan::INSIDE_TMP) };
     let judge = Judge::new(policy, &anchors);
@@ -201,7 +204,7 @@ fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) 
         let private = verdict.because.rule.is_some_and(|rule| matches!(rule.place, Place::Temporary | Place::PrivateHome));
         verdict.allowed && !private && !path.starts_with(&session.state)
     };
-    for named in [&folders.providers, &folders.user_policy, &folders.hooks] {
+    for named in [&folders.providers, &folders.user_policy, &folders.hooks, &folders.mcp] {
         if let Some(path) = on_the_way(named).into_iter().find(writable) {
             return Err(ResolveError::SettingsWritable { named: named.clone(), path });
         }

@@ -18,6 +18,7 @@ mod http;
 pub mod message;
 #[cfg(target_os = "linux")]
 mod meter;
+pub(crate) mod proxied;
 #[cfg(target_os = "linux")]
 mod serve;
 #[cfg(target_os = "linux")]

@@ -1,3 +1,4 @@
 //! The Model Context Protocol.
 
+pub mod client;
 pub mod server;

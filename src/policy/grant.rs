@@ -27,6 +27,13 @@ pub enum Permission {
     Reading,
     /// Patches.
     Patching,
+    /// A tool of an MCP server, whatever its arguments.
+    ServerTool {
+        /// The server's name.
+        server: String,
+        /// The tool's name there.
+        tool: String,
+    },
     /// Wider access.
     Wider(Wider),
 }
@@ -39,6 +46,7 @@ impl Permission {
             Self::Words { words } => format!("plain commands that begin with: {}", words.join(" ")),
             Self::Reading => "reading with the file tools, within the policy".to_owned(),
             Self::Patching => "patches, within the policy".to_owned(),
+            Self::ServerTool { server, tool } => format!("the tool {tool} of the MCP server {server}, whatever its arguments"),
             Self::Wider(wider) => wider.sentence(),
         }
     }

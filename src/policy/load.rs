@@ -30,6 +30,12 @@ static PRESETS: [(&str, &str); 5] = [
     ("workspace-write", include_str!("../../policies/workspace-write.toml")),
 ];
 
+/// Policies that have a name and are no choice for a session, so that no list shows them.
+static OTHERS: [(&str, &str); 1] = [(SERVER_PRESET, include_str!("../../policies/mcp-server.toml"))];
+
+/// What an MCP server is confined by where nobody chose anything.
+pub const SERVER_PRESET: &str = "mcp-server";
+
 /// Where the layers of a session's policy may lie.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Search {
@@ -121,7 +127,7 @@ pub fn sources(policy: &Policy) -> Result<Vec<Source>, PolicyError> {
         if sources.iter().any(|source| source.file == *file) {
             continue;
         }
-        let preset = PRESETS.iter().find(|(name, _)| *file == format!("policies/{name}.toml"));
+        let preset = PRESETS.iter().chain(&OTHERS).find(|(name, _)| *file == format!("policies/{name}.toml"));
         let trust = if role == Role::Project.name() { Trust::Repository } else { Trust::Person };
         sources.push(match preset {
             Some((_, text)) => Source::new(file, *text),
@@ -175,7 +181,7 @@ fn named(chosen: &str) -> Result<PartialPolicy, PolicyError> {
 }
 
 fn preset_source(name: &str) -> Result<Source, PolicyError> {
-    match PRESETS.iter().find(|(known, _)| *known == name) {
+    match PRESETS.iter().chain(&OTHERS).find(|(known, _)| *known == name) {
         Some((known, text)) => Ok(Source::new(format!("policies/{known}.toml"), *text)),
         None => Err(PolicyError::whole("policy", Problem::UnknownPreset(value(name)), preset_hint(name))),
     }

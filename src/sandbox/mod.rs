@@ -6,6 +6,7 @@
 #[cfg(target_os = "linux")]
 pub mod linux;
 
+pub(crate) mod follow;
 pub mod launcher;
 pub mod message;
 pub mod observing;

@@ -6,7 +6,7 @@ use super::{
     confinement::Confinement,
     gate::{Gate, GateError},
     hooks::{Before, Call},
-    registry::{Invocation, parse},
+    registry::Invocation,
     verdict,
 };
 use crate::{
@@ -79,7 +79,7 @@ impl Gate {
             notes: Vec::new(),
             stops: false,
         };
-        let mut invocation = match parse(name, arguments) {
+        let mut invocation = match self.understand(name, arguments) {
             Ok(invocation) => invocation,
             Err(reason) => {
                 settled.decided_by = "arguments";
@@ -95,7 +95,11 @@ impl Gate {
                 Judgement::Allow { rule } => (rule, None),
                 Judgement::Forbid { reason } => {
                     settled.decided_by = "rule";
-                    settled.invocation = Err(Refusal { reason: format!("the policy forbids this command: {reason}") });
+                    let reason = match &invocation {
+                        Invocation::Guest(_) => reason,
+                        _ => format!("the policy forbids this command: {reason}"),
+                    };
+                    settled.invocation = Err(Refusal { reason });
                     return Ok(settled);
                 }
                 Judgement::Ask { reason } => (None, Some(reason)),
@@ -112,6 +116,9 @@ impl Gate {
             };
             let because = match (asks, &hooked) {
                 (None, None) => {
+                    if let Invocation::Guest(call) = &invocation {
+                        (settled.decided_by, settled.rule) = ("rule", Some(format!("[server.{}] decisions in mcp.toml", call.server)));
+                    }
                     if let Some(rule) = rule {
                         (settled.decided_by, settled.rule) = ("rule", Some(rule.origin.to_string()));
                     }
@@ -191,7 +198,10 @@ impl Gate {
     }
 
     fn judge(&self, invocation: &Invocation) -> (Judgement, Option<Judged>) {
-        verdict::judge(&self.rules(), invocation)
+        match invocation {
+            Invocation::Guest(call) => (self.judge_guest(call), None),
+            _ => verdict::judge(&self.rules(), invocation),
+        }
     }
 
     /// What was granted and covers a call as a whole.
@@ -209,6 +219,7 @@ impl Gate {
             }
             Invocation::File(Request::ApplyPatch { .. }) => Some(Permission::Patching),
             Invocation::File(_) => Some(Permission::Reading),
+            Invocation::Guest(call) => Some(Permission::ServerTool { server: call.server.clone(), tool: call.tool.clone() }),
             _ => None,
         }
     }
@@ -232,17 +243,25 @@ impl Gate {
             }
             Invocation::File(Request::ApplyPatch { patch }) => Subject::Patch { text: self.redact(patch) },
             Invocation::File(request) => Subject::Call { text: self.redact(&request.sentence()) },
+            Invocation::Guest(call) => {
+                let arguments = serde_json::to_string_pretty(&call.arguments).unwrap_or_default();
+                Subject::Call { text: self.redact(&format!("{} of the MCP server {}, with\n{arguments}", call.tool, call.server)) }
+            }
             _ => Subject::Call { text: tool.to_owned() },
         };
         let writes = !matches!(invocation, Invocation::File(request) if !matches!(request, Request::ApplyPatch { .. }));
-        let programs = matches!(invocation, Invocation::Shell { .. });
+        let programs = matches!(invocation, Invocation::Shell { .. } | Invocation::Guest(_));
+        let server = match invocation {
+            Invocation::Guest(call) => self.guest_policy(call),
+            _ => None,
+        };
         Question {
             call: id.to_owned(),
             tool: tool.to_owned(),
             subject,
             because,
             cwd,
-            access: summary(&self.confinement().policy, writes, programs),
+            access: summary(server.unwrap_or(&self.confinement().policy), writes, programs),
             lasting: offered.and_then(|(permission, shortest)| self.lasting(permission, shortest)),
         }
     }

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     approval::{Approver, Asker, Binaries, Nobody, Rules, StoreError},
     audit::{CallStatus, Denial, Event, Log, LogError},
+    mcp::client::Guests,
     model::Image,
     policy::{Access, Anchors, Ask, Judge, Policy},
     sandbox::{
@@ -123,6 +124,7 @@ pub struct Gate {
     pub(super) asking: tokio::sync::Mutex<()>,
     pub(super) live: RefCell<Option<UnboundedSender<Live>>>,
     pub(super) background: Background,
+    pub(super) guests: Guests,
     /// What the model has to be told before it is asked again.
     notes: RefCell<Vec<String>>,
     outputs: RefCell<Outputs>,
@@ -169,6 +171,7 @@ impl Gate {
             asking: tokio::sync::Mutex::new(()),
             live: RefCell::new(None),
             background: Background::default(),
+            guests: Guests::default(),
             notes: RefCell::new(Vec::new()),
             outputs,
             written: RefCell::default(),
@@ -346,6 +349,7 @@ impl Gate {
                 self.shell_or_widen(&what, &confinement).await?
             }
             Ok(Invocation::File(request)) => file::serve(self, &request, &confinement).await?,
+            Ok(Invocation::Guest(call)) => self.guest(id, &call).await?,
             Ok(Invocation::RequestAccess(request)) => self.request_access(id, &request).await?,
             Ok(Invocation::Background(action)) => match action {
                 BackgroundAction::List => Done::ok(self.background_text()),
@@ -452,6 +456,11 @@ impl Gate {
         }
         let whole = self.outputs.borrow_mut().keep(&text).map(|name| format!("{INSIDE_OUTPUTS}/{name}"));
         shorten(&text, whole.as_deref(), gap).unwrap_or(text)
+    }
+
+    /// Keeps the bytes of an image where the model's tools can look at it, and gives its name.
+    pub(super) fn keep_image(&self, bytes: &[u8]) -> Option<String> {
+        self.outputs.borrow_mut().keep_bytes(bytes, "image")
     }
 
     /// The binaries that names stand for: those that the sandbox's `PATH` finds, and that no call can replace.

@@ -83,7 +83,7 @@ impl Granted {
     /// How far a permission can reach. What covers more than words can say is not for longer than the session.
     pub(super) fn scopes(&self, permission: &Permission) -> Vec<Scope> {
         match permission {
-            Permission::Reading | Permission::Patching => vec![Scope::Session],
+            Permission::Reading | Permission::Patching | Permission::ServerTool { .. } => vec![Scope::Session],
             _ if self.store.is_none() => vec![Scope::Session],
             // A text means what it means in one folder.
             Permission::Exactly { .. } => vec![Scope::Session, Scope::Repository],
@@ -143,6 +143,14 @@ impl Gate {
         let wider = self.granted.borrow().wider();
         if !wider.is_empty() {
             self.log.append(Event::InForce { fingerprint: self.confinement().policy.fingerprint(), wider })?;
+        }
+        for (server, guest) in self.guests.servers() {
+            self.log.append(Event::Server {
+                server: server.clone(),
+                approved: guest.approved.hash(),
+                policy: guest.policy.name.clone(),
+                fingerprint: guest.policy.fingerprint(),
+            })?;
         }
         Ok(())
     }

@@ -22,9 +22,14 @@ impl Outputs {
 
     /// Keeps one, and gives its name; none if it cannot be kept.
     pub(super) fn keep(&mut self, text: &str) -> Option<String> {
-        let name = format!("{}.txt", self.next);
+        self.keep_bytes(text.as_bytes(), "txt")
+    }
+
+    /// The same for what is no text, by the extension of its kind.
+    pub(super) fn keep_bytes(&mut self, bytes: &[u8], extension: &str) -> Option<String> {
+        let name = format!("{}.{extension}", self.next);
         self.next += 1;
-        let length = text.len() as u64;
+        let length = bytes.len() as u64;
         // Before it is written, so that there never is more.
         while self.bytes.saturating_add(length) > self.cap {
             let (oldest, its) = self.kept.pop_front()?;
@@ -33,12 +38,8 @@ impl Outputs {
             self.bytes -= its;
         }
         let path = self.folder.join(&name);
-        let written = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| file.write_all(text.as_bytes()));
+        let written =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| file.write_all(bytes));
         if written.is_err() {
             let _ = fs::remove_file(path);
             return None;

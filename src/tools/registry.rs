@@ -3,7 +3,7 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{model::Tool, worker::Request};
+use crate::{mcp::client::GuestCall, model::Tool, worker::Request};
 
 /// The longest arguments of one call in bytes.
 const ARGUMENTS_CAP: usize = 8 * 1024 * 1024;
@@ -35,6 +35,8 @@ pub enum Invocation {
     File(Request),
     /// The plan that the model keeps of its work.
     UpdatePlan(Vec<PlanStep>),
+    /// A tool of an MCP server.
+    Guest(GuestCall),
 }
 
 impl Invocation {
@@ -42,7 +44,7 @@ impl Invocation {
     pub fn only_reads(&self) -> bool {
         match self {
             Self::File(request) => !matches!(request, Request::ApplyPatch { .. }),
-            Self::Shell { .. } | Self::UpdatePlan(_) | Self::Background(_) | Self::RequestAccess(_) => false,
+            Self::Shell { .. } | Self::UpdatePlan(_) | Self::Background(_) | Self::RequestAccess(_) | Self::Guest(_) => false,
         }
     }
 }

@@ -8,17 +8,18 @@ use std::{
 
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixDatagram, unix::pipe},
     sync::Notify,
     time::timeout,
 };
 
-use super::{capture::Capture, proxied::Proxied};
+use super::capture::Capture;
 use crate::{
-    egress::Connection,
+    egress::{Connection, proxied::Proxied},
     sandbox::{
-        Applied, Call, Exit, FromSandbox, LaunchError, Launcher,
+        Applied, Exit, FromSandbox, LaunchError, Launcher,
+        follow::next,
         message::{Launch, MessageError},
     },
 };
@@ -211,20 +212,5 @@ async fn next_errors(errors: &mut Option<pipe::Receiver>, buffer: &mut [u8]) -> 
     match errors {
         Some(errors) => errors.read(buffer).await.unwrap_or(0),
         None => std::future::pending().await,
-    }
-}
-
-async fn next(call: &Call, socket: &UnixDatagram) -> Result<(FromSandbox, Option<OwnedFd>), MessageError> {
-    loop {
-        socket.readable().await.map_err(|_| MessageError::Closed)?;
-        let received = socket.try_io(Interest::READABLE, || match call.next() {
-            Err(MessageError::System(nix::errno::Errno::EAGAIN)) => Err(io::ErrorKind::WouldBlock.into()),
-            other => Ok(other),
-        });
-        match received {
-            Ok(message) => return message,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(MessageError::Closed),
-        }
     }
 }

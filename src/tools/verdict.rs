@@ -21,7 +21,8 @@ pub fn judge(rules: &Rules, invocation: &Invocation) -> (Judgement, Option<Judge
             let judged = if *background { Rules::clone(rules).with_granted(Vec::new()).judge(command) } else { rules.judge(command) };
             (judged.judgement.clone(), Some(judged))
         }
-        Invocation::File(_) => (rules.judge_other(), None),
+        // What the person set for a server's tool is looked at before.
+        Invocation::File(_) | Invocation::Guest(_) => (rules.judge_other(), None),
         // A plan is a note, and a program in the background was judged when it was started. Access is asked for by itself.
         Invocation::UpdatePlan(_) | Invocation::Background(_) | Invocation::RequestAccess(_) => (Judgement::Allow { rule: None }, None),
     }

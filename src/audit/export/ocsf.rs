@@ -91,7 +91,7 @@ const fn class(event: Option<&Event>, shell: bool) -> (u64, u64, u64) {
         Some(Event::SessionEnd) => (6002, 6, 4),
         Some(Event::Granted { .. } | Event::Policy { .. }) => (3004, 3, 1),
         Some(Event::Revoked { .. }) => (3004, 3, 4),
-        Some(Event::InForce { .. } | Event::AskMode { .. }) => (3004, 3, 3),
+        Some(Event::InForce { .. } | Event::AskMode { .. } | Event::Server { .. }) => (3004, 3, 3),
         _ => (0, 0, 99),
     }
 }

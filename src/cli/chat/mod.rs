@@ -26,7 +26,7 @@ use super::{
     endpoint::Provider,
     exec::{ExecError, absolute},
     exit::Exit,
-    report,
+    mcp, report,
     resolve::{self, Folders, ResolveError, Resolved},
 };
 use crate::{
@@ -157,8 +157,10 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
         },
     };
     let resolved = resolve::resolve(chat.workspace.as_deref(), chat.policy.as_deref(), &folders)?;
-    let (id, mut gate) = super::gate::open(&resolved, key, chat.ask)?;
-    let Resolved { policy, cwd, .. } = &resolved;
+    let secrets = key.into_iter().chain(mcp::guests::secrets(&resolved.policy, &folders));
+    let (id, mut gate) = super::gate::open(&resolved, secrets, chat.ask)?;
+    let Resolved { policy, session, cwd, .. } = &resolved;
+    gate = gate.with_guests(mcp::guests::guests(session, &folders).map_err(SessionError::from)?);
 
     gate = gate.with_hooks(resolve::hooks(&resolved, &folders)?).map_err(SessionError::from)?;
     let paint = Paint::of(&io::stdout());

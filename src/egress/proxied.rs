@@ -5,17 +5,15 @@ use std::{io, os::fd::AsFd, time::Duration};
 use nix::errno::Errno;
 use tokio::{io::Interest, net::UnixDatagram, time::timeout};
 
-use crate::{
-    egress::{Connection, Connections, handle::Told},
-    sandbox::message::MessageError,
-};
+use super::{Connection, Connections, handle::Told};
+use crate::sandbox::message::MessageError;
 
 /// How long the proxy may take to tell of what a call's end has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The connections of one call; none where its policy lists no hosts.
 #[derive(Debug, Default)]
-pub(super) struct Proxied {
+pub(crate) struct Proxied {
     told: Option<(Connections, UnixDatagram)>,
     connections: Vec<Connection>,
     more: u64,
@@ -23,7 +21,7 @@ pub(super) struct Proxied {
 
 impl Proxied {
     /// Begins to listen.
-    pub(super) fn begin(connections: Connections) -> Result<Self, MessageError> {
+    pub(crate) fn begin(connections: Connections) -> Result<Self, MessageError> {
         let system = |error: io::Error| MessageError::System(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
         // A second descriptor of the same socket, for its readiness; not to block is a property of both.
         let socket = std::os::unix::net::UnixDatagram::from(connections.as_fd().try_clone_to_owned().map_err(system)?);
@@ -33,12 +31,12 @@ impl Proxied {
     }
 
     /// Whether there is anything to wait for.
-    pub(super) const fn open(&self) -> bool {
+    pub(crate) const fn open(&self) -> bool {
         self.told.is_some()
     }
 
     /// The next that is told.
-    pub(super) async fn next(&self) -> Result<Told, MessageError> {
+    pub(crate) async fn next(&self) -> Result<Told, MessageError> {
         let Some((connections, socket)) = &self.told else { return Err(MessageError::Closed) };
         loop {
             socket.readable().await.map_err(|_| MessageError::Closed)?;
@@ -55,7 +53,7 @@ impl Proxied {
     }
 
     /// Keeps what was told.
-    pub(super) fn take(&mut self, told: Result<Told, MessageError>) {
+    pub(crate) fn take(&mut self, told: Result<Told, MessageError>) {
         match told {
             Ok(Told::Connection(connection)) => self.connections.push(*connection),
             Ok(Told::More(more)) => self.more += more,
@@ -63,8 +61,13 @@ impl Proxied {
         }
     }
 
+    /// What was told so far, and is not told again.
+    pub(crate) fn drain(&mut self) -> (Vec<Connection>, u64) {
+        (std::mem::take(&mut self.connections), std::mem::take(&mut self.more))
+    }
+
     /// Ends what still runs, and takes what is told of that.
-    pub(super) async fn finish(mut self) -> (Vec<Connection>, u64) {
+    pub(crate) async fn finish(mut self) -> (Vec<Connection>, u64) {
         if let Some((connections, _)) = &self.told {
             connections.end();
         }

@@ -1,0 +1,83 @@
+//! Tools of MCP servers in a session: the question shows the arguments and the server's own reach, and an answer can be for the session.
+
+use portcullis::model::scripted::Turn;
+use serde_json::json;
+
+use crate::{
+    driven::{Driven, Setting},
+    support::{Ended, Host, program},
+};
+
+const SERVER: &str = include_str!("../mcp/hostile.py");
+
+/// Adds the server as `h`, and approves it in a terminal's stead.
+fn approve(host: &Host) {
+    host.write("h.py", SERVER);
+    let script = host.workspace.join("h.py").display().to_string();
+    let run = |arguments: &[&str]| Ended::from(host.bare(arguments).output().unwrap());
+    run(&["mcp", "add", "h", "--", "/usr/bin/python3", &script]).done();
+    let workspace = host.workspace.display().to_string();
+    let shown = run(&["mcp", "review", "h", "--workspace", &workspace]);
+    let hash = shown.stdout.lines().find_map(|line| line.strip_prefix("hash         ")).unwrap().to_owned();
+    run(&["mcp", "review", "h", "--workspace", &workspace, "--yes", "--expect", &hash]).done();
+}
+
+fn told(session: &Driven) -> String {
+    session.requests().last().unwrap().outputs().pop().unwrap().1
+}
+
+fn echo(text: &str) -> Turn {
+    Turn::call("h__echo", &json!({ "text": text }).to_string())
+}
+
+#[test]
+fn a_tool_of_a_server_asks_with_its_reach_and_can_be_allowed_for_the_session() {
+    let setting = Setting::new().sized(100, 40);
+    approve(&setting.host);
+    let turns =
+        [echo("first-arg"), Turn::message("One."), echo("second-arg"), Turn::message("Two."), echo("third-arg"), Turn::message("Three.")];
+    let Some(session) = setting.begin("a_tool_of_a_server_asks", turns) else { return };
+    session.line("go");
+    let screen = session.wait("the call can");
+    for shown in ["first-arg", "MCP server h", "nothing allows the tool echo", "reach  nothing", "y once", "n no"] {
+        assert!(screen.contains(shown), "{shown}: {screen}");
+    }
+    session.press("n", "One.");
+    assert!(told(&session).contains("the person said no"), "{}", told(&session));
+    session.turn("One.");
+    session.line("again");
+    session.wait("the call can");
+    let screen = session.press("s", "allow just this");
+    assert!(screen.contains("the tool echo of the MCP server h, whatever its arguments"), "{screen}");
+    session.press("Enter", "Two.");
+    session.turn("Two.");
+    assert_eq!(told(&session), "second-arg");
+    session.line("once more");
+    session.turn("Three.");
+    assert_eq!((told(&session).as_str(), session.events("question").len()), ("third-arg", 2));
+    session.keys(&["C-d"]);
+    assert_eq!(session.ended(), 0);
+}
+
+#[test]
+fn a_review_in_a_terminal_approves_with_yes_and_with_nothing_else() {
+    let setting = Setting::new().sized(120, 40);
+    setting.host.write("h.py", SERVER);
+    let script = setting.host.workspace.join("h.py").display().to_string();
+    Ended::from(setting.host.bare(&["mcp", "add", "h", "--", "/usr/bin/python3", &script]).output().unwrap()).done();
+    let Some(session) = setting.begin("a_review_in_a_terminal", []) else { return };
+    session.keys(&["C-d"]);
+    session.ended();
+    let lock = session.host.state.join("mcp.lock");
+    let review = format!("clear; {} mcp review h", shlex::try_quote(program().to_str().unwrap()).unwrap());
+    session.line(&review);
+    session.wait("Type yes to let sessions use h as shown:");
+    session.line("y");
+    session.wait("h was not approved");
+    assert!(!lock.exists());
+    session.line(&review);
+    session.wait("Type yes to let sessions use h as shown:");
+    session.line("yes");
+    session.wait("h is approved as it was shown");
+    assert!(lock.exists());
+}
