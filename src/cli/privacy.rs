@@ -7,7 +7,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::{endpoint::Provider, exec::ExecError, exit::Exit, output, report, resolve::Folders};
+use super::{
+    endpoint::Provider,
+    exec::ExecError,
+    exit::Exit,
+    output, report,
+    resolve::{self, Folders, ResolveError},
+};
 
 /// For `--help`.
 pub(super) const EXAMPLES: &str = "\
@@ -95,7 +101,11 @@ fn look(provider: &Provider) -> Result<Privacy, ExecError> {
         "nothing: no telemetry, no search for updates, no list of models, no report of crashes",
         "commands of the model's reach what the policy lets them reach; `portcullis policy show` says what that is",
     ];
-    Ok(Privacy { version: 1, contacts: vec![contact], otherwise: otherwise.map(str::to_owned).to_vec(), kept })
+    let mut otherwise = otherwise.map(str::to_owned).to_vec();
+    if !resolve::written_hooks(&folders).map_err(ResolveError::from)?.is_empty() {
+        otherwise.push("hooks of yours reach what their own policies let them reach; `portcullis hooks list` lists them".to_owned());
+    }
+    Ok(Privacy { version: 1, contacts: vec![contact], otherwise, kept })
 }
 
 fn measure(what: &'static str, path: PathBuf) -> Kept {
