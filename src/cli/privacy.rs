@@ -7,7 +7,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::{endpoint::Provider, exec::ExecError, exit::Exit, output, report, resolve::Folders};
+use super::{
+    endpoint::Provider,
+    exec::ExecError,
+    exit::Exit,
+    output, report,
+    resolve::{self, Folders, ResolveError},
+};
 
 /// For `--help`.
 pub(super) const EXAMPLES: &str = "\
@@ -102,6 +108,9 @@ fn look(provider: &Provider) -> Result<Privacy, ExecError> {
             "the MCP servers {servers} are given what the model calls them with, and reach what their own policies let them reach; `portcullis mcp \
              review` says what that is"
         ));
+    }
+    if !resolve::written_hooks(&folders).map_err(ResolveError::from)?.is_empty() {
+        otherwise.push("hooks of yours reach what their own policies let them reach; `portcullis hooks list` lists them".to_owned());
     }
     Ok(Privacy { version: 1, contacts: vec![contact], otherwise, kept })
 }

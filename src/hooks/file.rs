@@ -105,7 +105,7 @@ struct HookShape {
     timeout: Option<Spanned<String>>,
 }
 
-/// Reads a file of hooks. A tool has to be one of `known`, or one of an MCP server (`mcp__…`): a hook about a misspelt one would never run.
+/// Reads a file of hooks. A tool has to be one of `known`, or one of an MCP server (`SERVER__TOOL`): a hook about a misspelt one would never run.
 ///
 /// # Errors
 /// Where it is no such file, with the line.
@@ -158,7 +158,7 @@ fn hook(source: &Source, shape: &Spanned<HookShape>, known: &[String]) -> Result
 
 fn tool_name(source: &Source, tool: &Spanned<String>, known: &[String]) -> Result<String, PolicyError> {
     let name = tool.get_ref();
-    if known.contains(name) || name.starts_with("mcp__") {
+    if known.contains(name) || name.split_once("__").is_some_and(|(server, tool)| !server.is_empty() && !tool.is_empty()) {
         return Ok(name.clone());
     }
     let hint = nearest(name, known.iter().map(String::as_str), "");

@@ -112,7 +112,7 @@ pub struct Gate {
     pub(super) shell: &'static str,
     pub(super) redactor: Arc<Redactor>,
     pub(super) asker: Rc<dyn Asker>,
-    /// Files on which its answers, and those of hooks, depend.
+    /// Files on which its answers depend.
     pub(super) answering: Vec<PathBuf>,
     pub(super) hooks: Vec<RegisteredHook>,
     pub(super) ask: Cell<Ask>,

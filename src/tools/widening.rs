@@ -116,7 +116,10 @@ impl Gate {
         let found = examine(wider, &self.confinement().policy, &self.session)?;
         match &found.wider {
             Wider::Write(path) if self.answering.iter().any(|file| file.starts_with(path)) => {
-                Err(NotGrantable::Refused(format!("{} cannot be granted: a program that decides about calls lies there", path.display())))
+                Err(NotGrantable::Refused(format!("{} cannot be granted: the program that answers questions lies there", path.display())))
+            }
+            Wider::Write(path) if self.is_of_hooks(path) => {
+                Err(NotGrantable::Refused(format!("{} cannot be granted: a hook of the person's lies there", path.display())))
             }
             _ => Ok(found),
         }

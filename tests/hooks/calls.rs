@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     ALLOW, Hooked,
-    support::{Played, one, read_file, shell},
+    support::{Played, finish, one, read_file, shell, start},
 };
 
 /// Refuses what is `bad`, asks about what is `odd`, and has nothing against the rest.
@@ -177,4 +177,31 @@ fn nothing_runs_after_a_call_that_was_refused() {
     hooked.hook("before-call", JUDGES, "").hook("after-call", "echo '{}'", "");
     hooked.play([one(shell("touch bad"))]).well();
     assert_eq!(hooked.records("hook").iter().map(|record| record["on"].clone()).collect::<Vec<_>>(), [json!("before-call")]);
+}
+
+#[test]
+fn a_log_without_texts_holds_no_reason() {
+    for (policy, kept) in [("", true), ("[audit]\ndetail = \"metadata\"\n", false)] {
+        let hooked = Hooked::new();
+        hooked.hook("before-call", JUDGES, "");
+        let policy = hooked.world.policy(policy);
+        hooked.world.play_with(&["--policy", &policy], [one(shell("touch bad"))]).well();
+        let record = &hooked.records("hook")[0];
+        assert_eq!((&record["decision"], record["reason"] == "it is bad"), (&json!("refuse"), kept), "{record}");
+        let log = std::fs::read_to_string(&hooked.world.logs()[0]).unwrap();
+        assert_eq!(log.contains("it is bad"), kept);
+    }
+}
+
+#[test]
+fn the_key_reaches_neither_a_hook_nor_by_way_of_it_the_log() {
+    let hooked = Hooked::new();
+    let script = r#"case "$told" in *sk-very*) echo '{"decision":"allow"}' ;; *) echo '{"decision":"refuse","reason":"sk-very-secret is not in it"}' ;; esac; env >&2"#;
+    hooked.hook("before-call", script, "");
+    let model = start([one(shell("echo sk-very-secret"))]);
+    let mut command = hooked.world.exec(&model, &["--key-env", "MY_KEY", "x"]);
+    assert_eq!(finish(command.env("MY_KEY", "sk-very-secret")).code(), Some(0));
+    assert_eq!(hooked.runs()[0].1.as_deref(), Some("refuse"));
+    let log = std::fs::read_to_string(&hooked.world.logs()[0]).unwrap();
+    assert!(log.contains("is not in it") && !log.contains("sk-very-secret"), "{log}");
 }

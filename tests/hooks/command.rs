@@ -46,6 +46,19 @@ fn a_try_shows_what_each_hook_answers_and_begins_no_session() {
 }
 
 #[test]
+fn what_can_be_contacted_names_hooks_where_there_are_some() {
+    let hooked = Hooked::new();
+    let says = |hooked: &Hooked| {
+        let ended = finish(&mut hooked.world.command(&["privacy", "--model", "m", "--provider-url", "http://127.0.0.1:9/v1"]));
+        assert_eq!(ended.code(), Some(0), "{ended:#?}");
+        ended.stdout.contains("hooks of yours")
+    };
+    assert!(!says(&hooked));
+    hooked.hook("session-stop", "echo '{}'", "");
+    assert!(says(&hooked));
+}
+
+#[test]
 fn the_help_has_examples_and_the_codes() {
     let hooked = Hooked::new();
     for arguments in [&["hooks", "--help"][..], &["hooks", "test", "--help"], &["hooks", "list", "--help"]] {

@@ -5,9 +5,11 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
 };
 
+use serde_json::json;
+
 use super::{
     ALLOW, Hooked, Listener,
-    support::{finish, one, shell, start},
+    support::{call, finish, one, shell, start},
 };
 
 /// Tries to get out in three ways, and tells what it could read.
@@ -117,4 +119,21 @@ fn what_calls_could_change_is_no_hook() {
             assert_eq!(ended.code(), Some(0), "{command}: {ended:#?}");
         }
     }
+}
+
+#[test]
+fn nobody_is_asked_to_let_calls_write_where_a_hook_lies() {
+    let hooked = Hooked::new();
+    hooked.hook("after-call", "echo '{}'", "");
+    fs::create_dir(hooked.world.path("other")).unwrap();
+    let approver = hooked.world.write("approver/run.sh", "echo asked >> \"$1\"; echo '{\"answer\":\"once\"}'\n");
+    let asked = hooked.world.path("approver/asked");
+    let approver = format!("sh {} {}", approver.display(), asked.display());
+    let request =
+        |place: &str| one(call("request_access", json!({"access": "write", "what": hooked.world.path(place), "reason": "It is needed."})));
+    let played = hooked.world.play_with(&["--approver", &approver], ["home/bin", "home/bin/hook-0", "other"].map(request)).well();
+    let outputs = played.outputs();
+    assert!(outputs[..2].iter().all(|output| output.contains("a hook of the person's lies there")), "{outputs:?}");
+    assert!(outputs[2].starts_with("Granted"), "{outputs:?}");
+    assert_eq!(fs::read_to_string(asked).unwrap().lines().count(), 1);
 }

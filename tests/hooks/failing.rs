@@ -63,14 +63,11 @@ esac"#
 
 #[test]
 fn a_sandbox_that_cannot_be_made_refuses_the_call() {
-    // Its own policy denies the program.
-    for (deny, runs) in [("", true), ("deny = [\"~/bin\"]\n", false)] {
+    for (read, runs) in [("", true), ("read = [\"@system\", \"@workspace\", \"/no/such/folder\"]\n", false)] {
         let hooked = Hooked::new();
-        let program = hooked.world.write("home/bin/program", format!("#!/bin/sh\necho '{ALLOW}'\n"));
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let policy = format!("schema = 1\nname = \"own\"\nextends = \"read-only\"\n[filesystem]\n{deny}");
+        let policy = format!("schema = 1\nname = \"own\"\nextends = \"read-only\"\n[filesystem]\n{read}");
         let policy = hooked.world.write("policy/own.toml", policy);
-        hooked.add(&format!("on = \"before-call\"\ncommand = [\"{}\"]\npolicy = \"{}\"\n", program.display(), policy.display()));
+        hooked.hook("before-call", &format!("echo '{ALLOW}'"), &format!("policy = \"{}\"", policy.display()));
         let played = hooked.play([one(shell("touch one"))]).well();
         assert_eq!(hooked.has("one"), runs, "{}", played.output());
         assert_eq!(hooked.runs()[0].0, if runs { "ok" } else { "broken" });
@@ -78,16 +75,31 @@ fn a_sandbox_that_cannot_be_made_refuses_the_call() {
 }
 
 #[test]
+fn a_hook_that_its_own_policy_hides_ends_the_run() {
+    for (deny, place, code) in [("", "home/bin", 0), ("deny = [\"~/bin\"]\n", "home/bin", 3), ("", "state", 3)] {
+        let hooked = Hooked::new();
+        let program = hooked.world.write(&format!("{place}/program"), format!("#!/bin/sh\necho '{ALLOW}'\n"));
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        hooked.world.write("state/own.toml", format!("schema = 1\nname = \"own\"\nextends = \"read-only\"\n[filesystem]\n{deny}"));
+        hooked.add(&format!("on = \"before-call\"\ncommand = [\"{}\"]\npolicy = \"own.toml\"\n", program.display()));
+        let played = hooked.play([one(shell("touch one"))]);
+        assert_eq!(played.ended.code(), Some(code), "{:#?}", played.ended);
+        assert_eq!(hooked.has("one"), code == 0);
+        assert!(code == 0 || played.ended.complaint().contains("could not see its own program"), "{:#?}", played.ended);
+    }
+}
+
+#[test]
 fn a_hook_ends_with_the_turn_and_is_on_record() {
     let hooked = Hooked::new();
     let sleep = unique_sleep();
-    hooked.hook("before-call", &format!("sleep {sleep}"), "timeout = \"10m\"");
+    hooked.hook("before-call", &format!("sleep {sleep}"), "timeout = \"10m\"").hook("session-stop", "echo '{}'", "");
     let model = start([one(shell("touch one"))]);
     let running = Running::start(&mut hooked.world.exec(&model, &["--json", "Do it."]), "");
     wait_until("the hook runs", || !processes_with(&format!("sleep\0{sleep}")).is_empty());
     running.signal(libc::SIGTERM);
     assert_eq!(running.end().code(), Some(143));
     assert_none_left(&format!("sleep\0{sleep}"));
-    assert_eq!(hooked.runs(), [("interrupted".to_owned(), None)]);
+    assert_eq!(hooked.runs(), [("interrupted".to_owned(), None), ("ok".to_owned(), None)]);
     assert!(!hooked.has("one"));
 }

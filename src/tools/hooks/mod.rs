@@ -3,7 +3,7 @@
 mod prepare;
 mod run;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::{
     gate::{Gate, GateError},
@@ -86,10 +86,14 @@ impl Gate {
             if let Some(path) = self.in_reach(&prepared.files) {
                 return Err(GateError::HookInReach { hook: prepared.hook.origin, path });
             }
-            self.answering.extend(prepared.files.iter().cloned());
             self.hooks.push(RegisteredHook::new(&self.launcher, prepared)?);
         }
         Ok(self)
+    }
+
+    /// Whether something that a hook's answers depend on lies there.
+    pub(super) fn is_of_hooks(&self, folder: &Path) -> bool {
+        self.hooks.iter().any(|registered| registered.prepared.files.iter().any(|file| file.starts_with(folder)))
     }
 
     fn hooks_for<'a>(&'a self, on: When, tool: Option<&'a str>) -> impl Iterator<Item = &'a RegisteredHook> {

@@ -21,6 +21,14 @@ pub enum PrepareError {
         /// As it is named.
         program: String,
     },
+    /// Its own sandbox would not show it.
+    #[error("the hook {hook} could not see its own program: {program} is denied by its policy, or lies where portcullis keeps its state")]
+    Hidden {
+        /// The hook, as file and line.
+        hook: String,
+        /// Where it lies.
+        program: String,
+    },
     /// Its policy cannot be carried out here.
     #[error("the hook {hook}: {source}")]
     Plan {
@@ -98,8 +106,17 @@ pub fn prepare(hook: Hook, policy: &Policy, session: &Session, cwd: &Path) -> Re
     }
     let command = command.into_iter().map(|word| word.into_os_string().into_string());
     let command = command.collect::<Result<_, _>>().map_err(|word| no_program(&word.to_string_lossy()))?;
+    if is_hidden(&found, &widened, &anchors, session) {
+        return Err(PrepareError::Hidden { hook: hook.origin.clone(), program: found.display().to_string() });
+    }
     let mut plan = Plan::new(&widened, session).map_err(error)?;
     plan.limits.wall_ms = plan.limits.wall_ms.min(u64::try_from(hook.timeout.as_millis()).unwrap_or(u64::MAX));
     let environment = plan.environment(&widened, session);
     Ok(Prepared { plan, environment, command, files, hook })
+}
+
+/// Whether a program cannot be read where it lies, whatever else is given.
+fn is_hidden(program: &Path, policy: &Policy, anchors: &Anchors, session: &Session) -> bool {
+    let judge = Judge::new(policy, anchors);
+    hops(program).last().is_some_and(|real| real.starts_with(&session.state) || !judge.judge(real, Access::Read).allowed)
 }
