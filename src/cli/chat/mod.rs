@@ -161,6 +161,7 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
         },
     };
     let resolved = resolve::resolve(chat.workspace.as_deref(), chat.policy.as_deref(), &folders)?;
+    mcp::again::ask(&resolved.session, &folders).map_err(SessionError::from)?;
     // Before the event loop and its threads: the launcher must start small.
     let launcher = Launcher::start().map_err(ExecError::from)?;
     let id = uuid::Uuid::now_v7().to_string();

@@ -1,6 +1,7 @@
 //! `portcullis mcp`: servers of other people as guests of sessions.
 
 mod add;
+pub(super) mod again;
 pub(super) mod guests;
 mod list;
 mod remove;
