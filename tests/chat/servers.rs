@@ -1,5 +1,7 @@
 //! Tools of MCP servers in a session: the question shows the arguments and the server's own reach, and an answer can be for the session.
 
+use std::fs;
+
 use portcullis::model::scripted::Turn;
 use serde_json::json;
 
@@ -57,6 +59,35 @@ fn a_tool_of_a_server_asks_with_its_reach_and_can_be_allowed_for_the_session() {
     assert_eq!((told(&session).as_str(), session.events("question").len()), ("third-arg", 2));
     session.keys(&["C-d"]);
     assert_eq!(session.ended(), 0);
+}
+
+#[test]
+fn a_server_that_changed_is_asked_about_when_a_session_begins() {
+    let setting = Setting::new().sized(120, 40).untrusting();
+    approve(&setting.host);
+    setting.host.write("h.py", &format!("{SERVER}# changed\n"));
+    let file = setting.host.state.join("mcp.toml");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + "decisions = { echo = \"allow\" }\n").unwrap();
+    let turns = [echo("first"), Turn::message("One."), echo("second"), Turn::message("Two.")];
+    let Some(session) = setting.begin("a_server_that_changed", turns) else { return };
+    session.wait("Do you trust this folder?");
+    session.press("y", "is not as you approved it");
+    let screen = session.wait("its script");
+    assert!(screen.contains("a yes is taken at the end"), "{screen}");
+    // Not to be asked is not to be used.
+    session.press("n", "›");
+    session.line("go");
+    session.turn("One.");
+    assert!(told(&session).contains("its script") && told(&session).contains("not used"), "{}", told(&session));
+    session.keys(&["C-d"]);
+    assert_eq!(session.ended(), 0);
+    session.run(&[]);
+    session.wait("is not as you approved it");
+    session.press("End", "y use it");
+    session.press("y", "›");
+    session.line("go");
+    session.turn("Two.");
+    assert_eq!(told(&session), "second");
 }
 
 #[test]

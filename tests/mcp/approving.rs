@@ -49,7 +49,8 @@ fn a_review_shows_what_is_hidden_and_approves_only_what_is_expected() {
 
 #[test]
 fn what_changed_since_the_approval_is_named_and_the_server_refused() {
-    let changes: [(&str, &str, &dyn Fn(&World)); 4] = [
+    type Change<'a> = &'a dyn Fn(&World);
+    let changes: [(&str, &str, Change<'_>); 4] = [
         ("its script", "call", &|world| drop(world.write("ws/h.py", format!("{}# changed\n", super::guests::HOSTILE)))),
         ("what it says of the tool echo", "call", &|world| drop(world.write("ws/mode", "swap"))),
         ("what it says of the tool echo", "call", &|world| drop(world.write("ws/mode", "other"))),

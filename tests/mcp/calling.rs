@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     guests::{ALLOW, approve, echo, hostile, tool},
-    support::{Running, World, one, processes_with, start, wait_until},
+    support::{Played, Running, World, one, processes_with, start, wait_until},
 };
 
 #[test]
@@ -105,10 +105,29 @@ fn images(request: &RecordedRequest) -> Vec<String> {
     outputs.flatten().filter_map(|part| part["image_url"].as_str().map(str::to_owned)).collect()
 }
 
+/// The most memory that a process has had at once; none once it has ended.
+fn peak_kib(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok())
+}
+
 #[test]
 fn a_result_of_100_mb_is_not_read_and_the_next_call_is_answered() {
     let world = hostile(ALLOW);
-    let played = world.play([one(tool("huge", json!({}))), one(echo("after"))]).well();
+    let model = start([one(tool("huge", json!({}))), one(echo("after"))]);
+    let run = Running::start(world.exec(&model, &["--json"]).arg("Do it."), "");
+    let pid = run.child.id();
+    let watch = std::thread::spawn(move || {
+        let mut peak = 0;
+        while let Some(now) = peak_kib(pid) {
+            peak = peak.max(now);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        peak
+    });
+    let played = Played { ended: run.end(), requests: model.requests(), connections: model.connections() }.well();
+    let peak = watch.join().unwrap();
+    assert!(peak > 1024 && peak < 100 * 1024, "{peak} KiB");
     let outputs = played.outputs();
     assert!(outputs[0].contains("more than is read of it"), "{}", &outputs[0][..outputs[0].len().min(500)]);
     assert_eq!(outputs[1], "after");

@@ -157,6 +157,7 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
         },
     };
     let resolved = resolve::resolve(chat.workspace.as_deref(), chat.policy.as_deref(), &folders)?;
+    mcp::again::ask(&resolved.session, &folders).map_err(SessionError::from)?;
     let secrets = key.into_iter().chain(mcp::guests::secrets(&resolved.policy, &folders));
     let (id, mut gate) = super::gate::open(&resolved, secrets, chat.ask)?;
     let Resolved { policy, session, cwd, .. } = &resolved;

@@ -65,13 +65,12 @@ pub(super) fn standing<'a>(
 pub(super) fn place(server: &ServerSettings, session: &Session, folders: &Folders) -> Result<(Policy, Place), McpError> {
     let policy = resolve::load_policy(Some(&chosen(server, folders)), &session.workspace, folders)?;
     let policy = reading(policy, server, folders);
-    let temporary = std::env::temp_dir();
-    let error = |source| resolve::ResolveError::Private { path: temporary.clone(), source };
-    let private = private::make().map_err(error)?;
-    let session = Session { private: fs::canonicalize(private.path()).map_err(error)?, ..session.clone() };
-    let plan = Plan::new(&policy, &session)?;
-    resolve::settings_out_of_reach(&policy, &session, folders)?;
-    let mut environment = plan.environment(&policy, &session);
+    let error = |source| resolve::ResolveError::Private { path: session.private.clone(), source };
+    let private = private::make_in(&session.private).map_err(error)?;
+    let session = &Session { private: fs::canonicalize(private.path()).map_err(error)?, ..session.clone() };
+    let plan = Plan::new(&policy, session)?;
+    resolve::settings_out_of_reach(&policy, session, folders)?;
+    let mut environment = plan.environment(&policy, session);
     for name in &server.env {
         if let Some(value) = session.environment.get(name) {
             environment.retain(|(other, _)| other != name);
@@ -79,7 +78,7 @@ pub(super) fn place(server: &ServerSettings, session: &Session, folders: &Folder
         }
     }
     environment.sort();
-    Ok((policy, Place { plan, environment, cwd: session.workspace, private }))
+    Ok((policy, Place { plan, environment, cwd: session.workspace.clone(), private }))
 }
 
 /// The servers that a session uses. What is said of the others goes to standard error.
@@ -121,7 +120,7 @@ pub(super) fn session(workspace: Option<&PathBuf>, folders: &Folders) -> Result<
         linked: crate::sandbox::linked_repository(&workspace),
         workspace,
         home: folders.home.clone(),
-        private: PathBuf::new(),
+        private: std::env::temp_dir(),
         state,
         environment: folders.environment.clone(),
     })

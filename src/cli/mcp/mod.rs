@@ -1,6 +1,7 @@
 //! `portcullis mcp`: the Model Context Protocol: servers of other people as guests of sessions, and this program as a server.
 
 mod add;
+pub(super) mod again;
 pub(super) mod guests;
 mod list;
 mod remove;

@@ -18,7 +18,7 @@ use crate::{
         identity::{Identity, Measured},
     },
     policy::summary,
-    sandbox::Launcher,
+    sandbox::{Launcher, Session},
     ui::sanitize::{visible, visible_line},
 };
 
@@ -51,11 +51,36 @@ pub(super) fn run(arguments: &Arguments, folders: &Folders) -> Result<Exit, McpE
     let name = &arguments.name;
     let settings = settings(folders)?;
     let server = settings.get(name).map_err(|error| bad(folders, error))?;
-    let own = own_policy(server, folders)?;
     let session = session(arguments.workspace.as_ref(), folders)?;
     let lock = Lock::new(&session.state);
     let before = lock.load()?.remove(name);
-    let (policy, place) = place(server, &session, folders)?;
+    let (approved, text) = examine(name, server, before.as_ref(), &session, folders)?;
+    let hash = approved.hash();
+    output::print(&text).map_err(|_| McpError::Output)?;
+    match &arguments.expect {
+        Some(expected) if expected.trim_start_matches("sha256:") == hash => {}
+        Some(_) => return Err(McpError::NotApproved(format!("{name} was not approved: it is not what --expect says"))),
+        None if !(io::stdin().is_terminal() && io::stdout().is_terminal()) => {
+            let how = format!("portcullis mcp review {name} --yes --expect {hash}");
+            return Err(McpError::NotApproved(format!("nothing was approved: there is nobody to ask; {how} approves what was shown")));
+        }
+        None if !yes(name)? => return Err(McpError::NotApproved(format!("{name} was not approved"))),
+        None => {}
+    }
+    lock.set(name, Some(approved))?;
+    output::print(&format!("{} is approved as it was shown\n", visible_line(name))).map_or(Err(McpError::Output), |()| Ok(Exit::Success))
+}
+
+/// Starts a server in its sandbox and asks it what it has: what could be approved, and all of it in words.
+pub(super) fn examine(
+    name: &str,
+    server: &ServerSettings,
+    before: Option<&Approved>,
+    session: &Session,
+    folders: &Folders,
+) -> Result<(Approved, String), McpError> {
+    let own = own_policy(server, folders)?;
+    let (policy, place) = place(server, session, folders)?;
     let identity = Identity::of(&server.command, place.search_path()).map_err(McpError::Command)?;
     // Before the event loop and its threads: the launcher must start small.
     let launcher = Arc::new(Launcher::start()?);
@@ -76,21 +101,8 @@ pub(super) fn run(arguments: &Arguments, folders: &Folders) -> Result<Exit, McpE
         fingerprint: own.fingerprint(),
         tools,
     };
-    let hash = approved.hash();
-    let text = shown(name, server, &approved, &refused, &summary(&policy, true, true), before.as_ref());
-    output::print(&text).map_err(|_| McpError::Output)?;
-    match &arguments.expect {
-        Some(expected) if expected.trim_start_matches("sha256:") == hash => {}
-        Some(_) => return Err(McpError::NotApproved(format!("{name} was not approved: it is not what --expect says"))),
-        None if !(io::stdin().is_terminal() && io::stdout().is_terminal()) => {
-            let how = format!("portcullis mcp review {name} --yes --expect {hash}");
-            return Err(McpError::NotApproved(format!("nothing was approved: there is nobody to ask; {how} approves what was shown")));
-        }
-        None if !yes(name)? => return Err(McpError::NotApproved(format!("{name} was not approved"))),
-        None => {}
-    }
-    lock.set(name, Some(approved))?;
-    output::print(&format!("{} is approved as it was shown\n", visible_line(name))).map_or(Err(McpError::Output), |()| Ok(Exit::Success))
+    let text = shown(name, server, &approved, &refused, &summary(&policy, true, true), before);
+    Ok((approved, text))
 }
 
 fn yes(name: &str) -> Result<bool, McpError> {
