@@ -8,7 +8,7 @@ use std::process::Command;
 use jsonschema::Validator;
 use portcullis::{
     audit::{CallStatus, Event, Record},
-    policy::{Ask, Permission, Scope, Wider, load::check_text, presets, schema},
+    policy::{Ask, Permission, Scope, Wider, error::Source, load::check_text, presets, schema},
     sandbox::{RefusedCall, Undone, UndoneKind},
 };
 use proptest::prelude::*;
@@ -38,12 +38,20 @@ fn presets_and_the_policies_of_the_readme_are_valid() {
     let validator = validator();
     let readme = include_str!("../README.md");
     let examples: Vec<&str> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let examples: Vec<&str> = examples.into_iter().filter(|text| text.contains("schema")).collect();
-    assert!(!examples.is_empty(), "the README has no policy");
+    let whole = |text: &&&str| text.contains("schema") && text.contains("\nname");
+    // A table by itself, as it stands in a policy.
+    let part = |text: &&&str| !text.contains("schema") && text.starts_with('[') && !text.starts_with("[[");
+    let parts: Vec<String> = examples.iter().filter(part).map(|text| format!("schema = 1\nname = \"p\"\n{text}")).collect();
+    assert!(examples.iter().any(|text| whole(&text)) && !parts.is_empty(), "the README has no policy");
+    let examples = examples.iter().filter(whole).copied().chain(parts.iter().map(String::as_str));
     for text in presets().iter().map(|(_, text)| *text).chain(examples) {
         assert_eq!(faults(&validator, text), Vec::<String>::new(), "{text}");
         check_text("p.toml", text).unwrap();
     }
+    // Other files that the README shows are read by whoever reads them.
+    let hooks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).filter(|text| text.contains("[[hook]]"));
+    let known = ["shell".to_owned()];
+    assert_eq!(hooks.map(|text| portcullis::hooks::read(&Source::new("hooks.toml", text), &known).unwrap().len()).sum::<usize>(), 1);
 }
 
 #[test]
