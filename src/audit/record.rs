@@ -322,8 +322,8 @@ pub enum Event {
 impl Event {
     /// A connection of a call's.
     pub fn connection(call: &str, connection: Connection) -> Self {
-        let Connection { target, protocol, method, address, ending, rule, sent, received, duration_ms } = connection;
-        let rule = rule.map(|(rule, origin)| format!("{rule}, {origin}"));
+        let rule = connection.decided_by();
+        let Connection { target, protocol, method, address, ending, sent, received, duration_ms, .. } = connection;
         Self::Connection { call: call.to_owned(), target, protocol, method, address, ending, rule, sent, received, duration_ms }
     }
 }

@@ -207,7 +207,10 @@ async fn connect(request: Request<Incoming>, context: &Arc<Context>, within: Opt
 fn not_dialled(report: &mut Report, not: &NotDialled, named: &str) -> Response<Body> {
     report.not_dialled(not);
     let status = if matches!(not.ending, Ending::Unreachable(_)) { StatusCode::BAD_GATEWAY } else { StatusCode::FORBIDDEN };
-    let rule = not.rule.as_ref().map_or_else(String::new, |(rule, origin)| format!(" ({rule}, {origin})"));
+    let rule = not.rule.as_ref().map_or_else(String::new, |(rule, origin)| match not.ending {
+        Ending::Refused(HostReason::NotCovered | HostReason::NotPublic) => format!(" (the list at {origin})"),
+        _ => format!(" ({rule}, {origin})"),
+    });
     refusal(status, &format!("{}{rule}", sentence(&not.ending, named)))
 }
 

@@ -86,3 +86,14 @@ pub struct Connection {
     /// Milliseconds from its beginning to its end.
     pub duration_ms: u64,
 }
+
+impl Connection {
+    /// The rule that decided, with where it stands. Of a list that lacks the host it is the list: none of its entries is about it.
+    pub fn decided_by(&self) -> Option<String> {
+        let (rule, origin) = self.rule.as_ref()?;
+        Some(match self.ending {
+            Ending::Refused(HostReason::NotCovered | HostReason::NotPublic) => format!("no entry of the list at {origin}"),
+            _ => format!("{rule}, {origin}"),
+        })
+    }
+}
