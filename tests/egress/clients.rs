@@ -117,10 +117,11 @@ fn cargo_builds_from_a_sparse_registry() {
     let files = format!("[filesystem]\nread = [\"@system\", \"@toolchains\", \"@workspace\", \"{}\"]", toolchain.display());
     stage.write("crate/tiny-1.0.0/Cargo.toml", "[package]\nname = \"tiny\"\nversion = \"1.0.0\"\nedition = \"2021\"\n");
     stage.write("crate/tiny-1.0.0/src/lib.rs", "pub const SAID: &str = \"from the registry\";\n");
-    host(&stage.path("crate"), "tar", &["czf", "../site/tiny.crate", "tiny-1.0.0"]);
-    let digest = Sha256::digest(fs::read(stage.path("site/tiny.crate")).unwrap());
+    fs::create_dir(stage.path("site/crates")).unwrap();
+    host(&stage.path("crate"), "tar", &["czf", "../site/crates/tiny-1.0.0.crate", "tiny-1.0.0"]);
+    let digest = Sha256::digest(fs::read(stage.path("site/crates/tiny-1.0.0.crate")).unwrap());
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    stage.write("site/index/config.json", r#"{"dl":"http://allowed.test/tiny.crate"}"#);
+    stage.write("site/index/config.json", r#"{"dl":"http://allowed.test/crates/{crate}-{version}.crate"}"#);
     stage.write(
         "site/index/ti/ny/tiny",
         format!(r#"{{"name":"tiny","vers":"1.0.0","deps":[],"cksum":"{digest}","features":{{}},"yanked":false}}"#),
