@@ -196,7 +196,7 @@ name = "tight"
 extends = "workspace-write"
 [limits]
 wall = "7s"
-memory = "256MiB"
+memory = "384MiB"
 processes = 20
 open_files = 48
 file_size = "64KiB"
