@@ -222,7 +222,7 @@ fn an_observation() -> impl Strategy<Value = Observation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The text loads (checked by `proposed`), and nothing that the base denies or protects, and no credential, is given.
     #[test]
