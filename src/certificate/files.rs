@@ -11,8 +11,8 @@ use super::{
     step::{Answer, Step},
 };
 use crate::{
-    policy::{Access, Anchors, Judge, PathRule, Place, Policy},
-    sandbox::{Session, plan::INSIDE_TMP},
+    policy::{Access, Judge, PathRule, Place, Policy},
+    sandbox::Session,
 };
 
 /// A step with what it must come to.
@@ -75,7 +75,7 @@ pub enum On {
 
 /// The checks of a session's files.
 pub fn checks(policy: &Policy, session: &Session, on: On, name: &str) -> Vec<Check> {
-    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: INSIDE_TMP.into() };
+    let anchors = session.anchors();
     let judge = Judge::new(policy, &anchors);
     let here = if on == On::Host { "host" } else { "scratch" };
     let mut out = Vec::new();
@@ -174,7 +174,7 @@ fn is_open_to_owner(metadata: &fs::Metadata, access: Access) -> bool {
 
 /// What no policy's list names: it must be closed, unless one covers it.
 pub fn elsewhere(policy: &Policy, session: &Session, outside: &Path) -> Vec<Check> {
-    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: INSIDE_TMP.into() };
+    let anchors = session.anchors();
     let judge = Judge::new(policy, &anchors);
     let file = outside.join("file");
     let new: PathBuf = outside.join("new");

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     hooks::{self, Hook},
-    policy::{self, Access, Anchors, Judge, Place, Policy, PolicyError, Problem},
+    policy::{self, Access, Judge, Place, Policy, PolicyError, Problem},
     sandbox::{self, Plan, PlanError, Session, private},
     tools::{
         self,
@@ -195,8 +195,7 @@ pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders
 
 /// What the person has set must not be for calls to change, whatever links lead to it: a call of this session would choose the endpoint, or the policy, of the next.
 pub(super) fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) -> Result<(), ResolveError> {
-    let anchors =
-        Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(sandbox::plan::INSIDE_TMP) };
+    let anchors = session.anchors();
     let judge = Judge::new(policy, &anchors);
     let writable = |path: &PathBuf| {
         let verdict = judge.judge(path, Access::Write);

@@ -8,7 +8,7 @@ use toml::Spanned;
 use crate::policy::{
     PolicyError, Problem,
     error::{Source, nearest, value},
-    file::{self, SCHEMA},
+    file,
     units::{DURATION_HINT, parse_duration},
 };
 
@@ -111,14 +111,7 @@ struct HookShape {
 /// Where it is no such file, with the line.
 pub fn read(source: &Source, known: &[String]) -> Result<Vec<Hook>, PolicyError> {
     let file: FileShape = file::parse(source)?;
-    match &file.schema {
-        None => return Err(source.error(&(0..0), Problem::MissingKey("schema"), Some(format!("begin with `schema = {SCHEMA}`")))),
-        Some(schema) if *schema.get_ref() != SCHEMA => {
-            let hint = format!("this program reads schema {SCHEMA}");
-            return Err(source.error(&schema.span(), Problem::Schema(*schema.get_ref()), hint));
-        }
-        Some(_) => {}
-    }
+    file::check_schema(source, file.schema.as_ref())?;
     if file.hook.len() > MOST_HOOKS {
         return Err(source.error(&(0..0), Problem::TooMany { list: "hook", found: file.hook.len(), limit: MOST_HOOKS }, None));
     }

@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use super::{
     error::{PolicyError, Problem, Source, value},
-    file::{self, SCHEMA},
+    file,
 };
 
 /// The most cases that one file may hold.
@@ -101,17 +101,7 @@ struct CaseShape {
 pub fn read(name: &str, text: &str) -> Result<CaseFile, PolicyError> {
     let source = Source::new(name, text);
     let file: FileShape = file::parse(&source)?;
-    match &file.schema {
-        None => return Err(source.error(&(0..0), Problem::MissingKey("schema"), Some(format!("begin with `schema = {SCHEMA}`")))),
-        Some(schema) if *schema.get_ref() != SCHEMA => {
-            return Err(source.error(
-                &schema.span(),
-                Problem::Schema(*schema.get_ref()),
-                Some(format!("this program reads schema {SCHEMA}")),
-            ));
-        }
-        Some(_) => {}
-    }
+    file::check_schema(&source, file.schema.as_ref())?;
     if file.case.is_empty() {
         return Err(source.error(&(0..0), Problem::MissingKey("case"), Some("a file without a [[case]] checks nothing".to_owned())));
     }

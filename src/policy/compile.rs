@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::{
     command,
     error::{Mark, PolicyError, Problem, Source, nearest, value},
-    file::{self, AuditShape, CommandShape, LONGEST_LIST, LimitsShape, PolicyFile, SCHEMA, Strings},
+    file::{self, AuditShape, CommandShape, LONGEST_LIST, LimitsShape, PolicyFile, Strings},
     groups::{self},
     host::normal_rule,
     model::{Ask, CommandRule, Decision, Detail, GitAccess, Layer, NetworkMode, OnFailure, OnMissing, Origin, PathRule, Place},
@@ -55,17 +55,7 @@ impl List {
 /// Reads and checks one file.
 pub(super) fn compile(source: &Source) -> Result<Compiled, PolicyError> {
     let file: PolicyFile = file::parse(source)?;
-    match &file.schema {
-        None => return Err(source.error(&(0..0), Problem::MissingKey("schema"), Some(format!("begin with `schema = {SCHEMA}`")))),
-        Some(schema) if *schema.get_ref() != SCHEMA => {
-            return Err(source.error(
-                &schema.span(),
-                Problem::Schema(*schema.get_ref()),
-                Some(format!("this program reads schema {SCHEMA}")),
-            ));
-        }
-        Some(_) => {}
-    }
+    file::check_schema(source, file.schema.as_ref())?;
     let Some(name) = &file.name else {
         return Err(source.error(&(0..0), Problem::MissingKey("name"), Some("a policy needs a name".to_owned())));
     };

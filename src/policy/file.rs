@@ -257,6 +257,17 @@ pub(crate) fn parse<T: DeserializeOwned>(source: &Source) -> Result<T, PolicyErr
     T::deserialize(reader).map_err(|e| shape_error(source, &e))
 }
 
+/// Refuses a file that names no schema, or one that this program does not read.
+pub(crate) fn check_schema(source: &Source, schema: Option<&Spanned<i64>>) -> Result<(), PolicyError> {
+    match schema {
+        None => Err(source.error(&(0..0), Problem::MissingKey("schema"), Some(format!("begin with `schema = {SCHEMA}`")))),
+        Some(schema) if *schema.get_ref() != SCHEMA => {
+            Err(source.error(&schema.span(), Problem::Schema(*schema.get_ref()), Some(format!("this program reads schema {SCHEMA}"))))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
 /// serde says what it met and what it expected in one sentence only. The sentence is data enough for a hint; where it should
 /// ever read otherwise, the error stands without one.
 fn shape_error(source: &Source, e: &toml::de::Error) -> PolicyError {

@@ -234,14 +234,21 @@ pub fn normal_rule(text: &str) -> Result<String, NoHost> {
     HostRule::parse(text).map(|rule| rule.to_string())
 }
 
-/// A target that a rule covers; of one that covers plain HTTP alone none, as a tunnel is judged without a method.
-pub fn example(rule: &str) -> Option<Target> {
-    let HostRule { methods, host, below, port } = HostRule::parse(rule).ok()?;
+/// One target with a method for each thing that a rule covers: each of its ports, each of its methods, and where it names none, a tunnel.
+pub fn examples(rule: &str) -> Vec<(Target, Option<String>)> {
+    let Ok(HostRule { methods, host, below, port }) = HostRule::parse(rule) else { return Vec::new() };
     let host = match host {
         Host::Name(name) if below => Host::Name(format!("any.{name}")),
         host => host,
     };
-    methods.is_empty().then(|| Target { host, port: port.unwrap_or(443) })
+    let methods: Vec<Option<String>> = if methods.is_empty() { vec![None] } else { methods.into_iter().map(Some).collect() };
+    let ports = port.map_or_else(|| WEB_PORTS.to_vec(), |port| vec![port]);
+    let target = |port| Target { host: host.clone(), port };
+    ports
+        .into_iter()
+        .flat_map(|port| methods.iter().map(move |method| (port, method.clone())))
+        .map(|(port, method)| (target(port), method))
+        .collect()
 }
 
 /// The rules of a policy about hosts, as they cross the boundary to the proxy.

@@ -112,11 +112,17 @@ impl Launcher {
     /// If the proxy is gone, or the plan lists none.
     pub fn serve(&self, plan: u32, listener: BorrowedFd<'_>) -> Result<Connections, LaunchError> {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(&plan).cloned();
-        let egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
-        match (hosts, egress.as_ref()) {
-            (Some(hosts), Some(egress)) => egress.serve(listener, &hosts),
-            _ => Err(MessageError::Closed.into()),
-        }
+        let mut egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(hosts), Some(running)) = (hosts, egress.as_ref()) else { return Err(MessageError::Closed.into()) };
+        // One that was killed is started anew, once for a call.
+        let served = running.serve(listener, &hosts).or_else(|_| egress.insert(Egress::start()?).serve(listener, &hosts));
+        served.map_err(|_| LaunchError::Refused {
+            step: "have the proxy serve the call".to_owned(),
+            reason:
+                "the proxy does not run, so that nothing that the policy lists can be reached: it could not be confined here, or was killed"
+                    .to_owned(),
+            errno: None,
+        })
     }
 
     fn tell(&self, message: &ToLauncher, descriptors: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {

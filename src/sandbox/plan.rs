@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     egress,
     policy::{
-        self, GRANTED, GitAccess, Layer, NetworkMode, PathRule, Place, Policy,
+        self, Anchors, GRANTED, GitAccess, Layer, NetworkMode, PathRule, Place, Policy,
         host::{HostLists, PROXY_VARIABLES},
     },
 };
@@ -34,6 +34,13 @@ pub struct Session {
     pub linked: Option<Linked>,
     /// The environment at the start.
     pub environment: BTreeMap<String, String>,
+}
+
+impl Session {
+    /// Where the symbolic places of a policy lie in this session, as seen inside.
+    pub fn anchors(&self) -> Anchors {
+        Anchors { workspace: self.workspace.clone(), home: self.home.clone(), temporary: INSIDE_TMP.into() }
+    }
 }
 
 /// The repository that a workspace belongs to where its `.git` is a file (gitrepository-layout(5)).

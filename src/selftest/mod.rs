@@ -52,8 +52,8 @@ use self::{
     world::World,
 };
 use crate::{
-    policy::{Anchors, Judge, Layer, Policy},
-    sandbox::{LaunchError, Launcher, Plan, PlanError, plan::INSIDE_TMP},
+    policy::{Judge, Layer, Policy},
+    sandbox::{LaunchError, Launcher, Plan, PlanError},
 };
 
 /// What a run is told.
@@ -140,7 +140,7 @@ pub fn run(options: &Options<'_>, mut progress: impl FnMut(&Finding)) -> Result<
         plan.layers = layers.to_vec();
     }
     let session = &world.session;
-    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: INSIDE_TMP.into() };
+    let anchors = session.anchors();
     let judge = Judge::new(options.policy, &anchors);
     // A descriptor of a secret that is open, and not closed on exec, when the launcher is started.
     let _inherited = cases::start::open_inheritably(&world.at("outside/secret"))?;

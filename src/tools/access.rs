@@ -13,11 +13,11 @@ use std::{
 use super::confinement::widened;
 use crate::{
     policy::{
-        Access, Anchors, Judge, NetworkMode, Origin, PathRule, Place, Policy, Reason, Wider,
+        Access, Judge, NetworkMode, Origin, PathRule, Place, Policy, Reason, Wider,
         host::{self, Host, HostLists, HostReason, HostRules, Target},
         sockets,
     },
-    sandbox::{Plan, Session, plan::INSIDE_TMP},
+    sandbox::{Plan, Session},
     worker::normalize,
 };
 
@@ -77,7 +77,7 @@ pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Resu
     if path.to_str().is_none() {
         return refuse(format!("{shown} cannot be granted: its name is not UTF-8, so no record could hold it"));
     }
-    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+    let anchors = session.anchors();
     let access = if write { Access::Write } else { Access::Read };
     // By both names: what is denied under one of them is denied.
     for name in [asked, &path] {
@@ -213,7 +213,7 @@ fn examine_socket(asked: &Path, policy: &Policy, session: &Session) -> Result<Gr
     if !fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket()) || path.to_str().is_none() {
         return refuse("it is no unix socket".to_owned());
     }
-    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+    let anchors = session.anchors();
     let resolved = |rule: &&PathRule| anchors.path(&rule.place).is_some_and(|place| fs::canonicalize(&place).unwrap_or(place) == path);
     if let Some(rule) = policy.network.sockets.iter().find(resolved) {
         return Err(NotGrantable::Given(rule.origin.to_string()));

@@ -16,7 +16,7 @@ use crate::{
     egress::{Connection, Ending},
     policy::host::HostReason,
     policy::{self, Anchors, GitAccess, Judge, NetworkMode, Place, Policy, Reason, Wider},
-    sandbox::{RefusedCall, Session, Undone, UndoneKind, plan::INSIDE_TMP},
+    sandbox::{RefusedCall, Session, Undone, UndoneKind},
     worker::{self, ErrorKind},
 };
 
@@ -80,7 +80,7 @@ pub struct Explainer {
 impl Explainer {
     /// Prepares for a policy in a session.
     pub fn new(policy: &Policy, session: &Session) -> Self {
-        let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+        let anchors = session.anchors();
         Self {
             judge: Judge::new(policy, &anchors),
             anchors,
@@ -167,7 +167,10 @@ impl Explainer {
                 target.clone(),
                 rule.as_ref().map(|(rule, origin)| format!("a policy of your own that extends none with \"{rule}\" under deny ({origin})")),
             ),
-            Ending::Refused(HostReason::NotPublic) => (format!("{target} (its name leads to an address that is not public)"), None),
+            Ending::Refused(HostReason::NotPublic) => {
+                let grant = "name the very address too, under allow in [network] in a policy of your own, if calls may reach it";
+                (format!("{target} (its name leads to an address that is not public)"), Some(grant.to_owned()))
+            }
             Ending::Refused(_) => {
                 let bound = rule.as_ref().map(|(_, origin)| &origin.file).filter(|file| self.bounds.contains(file));
                 let file =

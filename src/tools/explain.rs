@@ -13,10 +13,10 @@ use super::{access::absolute, denial::Explainer, registry::Invocation, verdict};
 use crate::{
     approval::{Judged, JudgedCommand, Judgement, Rules},
     policy::{
-        Access, Anchors, Ask, CommandRule, Judge, NetworkMode, Origin, Policy, Reach, Reason,
+        Access, Ask, CommandRule, Judge, NetworkMode, Origin, Policy, Reach, Reason,
         host::{HostLists, HostReason, HostRules, Target},
     },
-    sandbox::{Session, plan::INSIDE_TMP},
+    sandbox::Session,
 };
 
 /// What is asked.
@@ -91,7 +91,7 @@ pub struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// Prepares. `search_path` is the `PATH` of the sandbox, `cwd` what relative paths start from.
     pub fn new(policy: &'a Policy, session: &'a Session, search_path: &'a str, cwd: &'a Path) -> Self {
-        let anchors = anchors(session);
+        let anchors = session.anchors();
         let judge = Judge::new(policy, &anchors);
         let rules = verdict::rules(policy, &judge, &session.workspace, search_path, Vec::new(), policy.ask);
         Self { policy, session, cwd, search_path, judge, rules, explainer: Explainer::new(policy, session), follows: true }
@@ -201,11 +201,6 @@ impl<'a> Asked<'a> {
         let about = rule.as_ref().map(|rule| rule.place.to_string());
         Answer { word, rule: rule.map(|rule| rule.origin.to_string()), about, matched: Vec::new(), lines }
     }
-}
-
-/// Where the symbolic places of a policy lie in a session.
-pub fn anchors(session: &Session) -> Anchors {
-    Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) }
 }
 
 /// What the kernel judges is where a path leads. Of one that is not there, its folder does.

@@ -35,7 +35,7 @@ use crate::{
     sandbox::{
         LaunchError, Launcher, Plan, Program, Session,
         message::{Launch, MessageError},
-        plan::{INSIDE_OUTPUTS, INSIDE_TMP},
+        plan::INSIDE_OUTPUTS,
     },
     worker::{Reply, Request},
 };
@@ -212,7 +212,7 @@ impl Gate {
     }
 
     pub(super) fn anchors(&self) -> Anchors {
-        Anchors { workspace: self.session.workspace.clone(), home: self.session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) }
+        self.session.anchors()
     }
 
     /// In a mode that asks more often than the policy does, from the start: stricter than the policy is always possible, laxer is the policy's to say.

@@ -103,9 +103,10 @@ const TABLE: &[(&str, &str, u32, &str)] = &[
         4,
         "filesystem.read = [\"@system\"]\nfilesystem.deny = [\"@credentials\"]",
     ),
-    ("root-equivalent-socket", "filesystem.read = [\"/run/docker.sock\"]", 4, "filesystem.read = [\"/run/docker.pid\"]"),
+    ("root-equivalent-socket", "network.sockets = [\"/run/docker.sock\"]", 4, "network.sockets = [\"/srv/web.sock\"]"),
+    ("socket-in-reach", "filesystem.read = [\"/run/docker.sock\"]", 4, "filesystem.read = [\"/run/docker.pid\"]"),
     (
-        "root-equivalent-socket",
+        "socket-in-reach",
         "filesystem.read = [\"/run/dbus\"]",
         4,
         "filesystem.read = [\"/run/dbus\"]\nfilesystem.deny = [\"/run/dbus/system_bus_socket\"]",

@@ -16,6 +16,25 @@ fn compare(before: &Policy, after: &Policy) -> Vec<Difference> {
     diff(Side { policy: before, rules: &rules(before) }, Side { policy: after, rules: &rules(after) }, &anchors())
 }
 
+#[test]
+fn hosts_are_compared_by_each_port_and_method_that_a_rule_covers() {
+    let policy = |network: &str| parse(&format!("network.mode = \"allowlist\"\n{network}")).complete();
+    for (before, after, gained, lost) in [
+        ("network.allow = [\"a.org:443\"]", "network.allow = [\"a.org\"]", 1, 0),
+        ("network.allow = [\"a.org:443\"]", "network.allow = [\"a.org:443\", \"POST b.org:80\"]", 1, 0),
+        ("network.allow = [\"GET a.org:80\"]", "network.allow = [\"GET,POST a.org:80\"]", 1, 0),
+        ("network.allow = [\"GET a.org:80\"]", "network.allow = [\"a.org:80\"]", 1, 0),
+        ("network.allow = [\"*.a.org\"]", "network.allow = [\"a.org\"]", 1, 1),
+        ("network.allow = [\"*.a.org\"]", "network.allow = [\"*.a.org\"]\nnetwork.deny = [\"x.a.org\"]", 0, 1),
+        ("network.allow = [\"a.org\", \"a.org:443\"]", "network.allow = [\"a.org\"]", 0, 0),
+    ] {
+        let differences = compare(&policy(before), &policy(after));
+        let count = |direction| differences.iter().filter(|one| one.direction == direction).count();
+        assert_eq!((count(Direction::Gained), count(Direction::Lost)), (gained, lost), "{before} to {after}: {differences:#?}");
+        assert!(differences.iter().all(|one| one.topic == Topic::Network && one.witness.is_some()), "{differences:#?}");
+    }
+}
+
 /// 0: refused; 1: a private place; 2: the host's own.
 fn reach(judge: &Judge, path: &Path, access: Access) -> usize {
     let verdict = judge.judge(path, access);

@@ -20,7 +20,7 @@ use crate::{
         learn::{self, Base, Floor, Observation, Outcome, Proposal, Reach},
         load::DEFAULT_PRESET,
     },
-    sandbox::{Program, observing::OBSERVING_FOLDERS, plan::INSIDE_TMP},
+    sandbox::{Program, observing::OBSERVING_FOLDERS},
     ui::sanitize::visible_line,
 };
 
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             return Exit::Output;
         }
     }
-    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+    let anchors = session.anchors();
     let floor = with_targets(learn::floor(policy, &anchors, &session.state), policy, &anchors);
     let places: Vec<PathBuf> = floor.iter().map(|floor| floor.path.clone()).collect();
     let plan = resolved.plan.observing(&places, session.home.is_dir());

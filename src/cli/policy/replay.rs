@@ -13,7 +13,6 @@ use crate::{
     },
     policy::Judge,
     tools::{
-        explain::anchors,
         replay::{Candidate, Replayed, Word},
         verdict,
     },
@@ -59,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         }
     };
     let session = &resolved.session;
-    let judge = Judge::new(&resolved.policy, &anchors(session));
+    let judge = Judge::new(&resolved.policy, &session.anchors());
     let rules = verdict::rules(&resolved.policy, &judge, &session.workspace, &resolved.search_path(), Vec::new(), resolved.policy.ask);
     let candidate = Candidate { policy: &resolved.policy, rules, judge, workspace: &session.workspace, home: &session.home };
     let (mut replayed, mut unreadable) = (Replayed::default(), 0_u64);

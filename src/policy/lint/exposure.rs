@@ -10,6 +10,7 @@ use super::{
         groups,
         judge::Access,
         model::{Origin, PathRule, Place},
+        sockets,
     },
     Finding, Kind, Rule, Severity, Subject, known, rules,
 };
@@ -192,9 +193,9 @@ impl Exposure<'_> {
         for ((origin, entry), mut services) in hits {
             services.dedup();
             findings.push(Finding::new(
-                &rules::ROOT_EQUIVALENT_SOCKET,
+                &rules::SOCKET_IN_REACH,
                 &origin,
-                format!("`{entry}` brings the socket of {} within reach", listed(&services)),
+                format!("`{entry}` brings the socket of {} into view: it is covered where somebody listens when a call begins, and not if that begins later", listed(&services)),
                 "leave it out, or name folders that hold no socket of a service",
             ));
         }
@@ -204,8 +205,22 @@ impl Exposure<'_> {
                 findings.push(Finding::new(
                     &rules::SOCKET_IN_REACH,
                     &rule.origin,
-                    format!("`{}` is a socket, and who listens on it is outside of the sandbox", shown(&rule)),
-                    "leave it out unless the service behind it may do what calls ask of it",
+                    format!(
+                        "`{}` is a socket, and cannot be connected to as a file where somebody listens when a call begins",
+                        shown(&rule)
+                    ),
+                    "name it under sockets in [network] if calls may have its service do what they ask, else leave it out",
+                ));
+            }
+        }
+        for rule in &self.subject.policy.network.sockets {
+            let path = rule.place.to_string();
+            if sockets::may_be_root(&path) {
+                findings.push(Finding::new(
+                    &rules::ROOT_EQUIVALENT_SOCKET,
+                    &rule.origin,
+                    format!("whoever connects to `{}` {}", shown(rule), sockets::meaning(&path)),
+                    "leave it out, and run by hand what needs it",
                 ));
             }
         }

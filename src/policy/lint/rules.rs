@@ -38,7 +38,7 @@ rules! {
     WRITABLE_TOOLCHAIN "writable-toolchain" Warning "A changed compiler or interpreter runs outside of the sandbox the next time the person builds something.";
     CREDENTIAL_STORE_READABLE "credential-store-readable" Error "Keys, tokens and password stores can be read, and with a network be sent away.";
     ROOT_EQUIVALENT_SOCKET "root-equivalent-socket" Error "Whoever can connect to such a socket has a service of the host do what the sandbox forbids, mostly as root.";
-    SOCKET_IN_REACH "socket-in-reach" Warning "The service behind a socket of the host acts outside of the sandbox for whoever connects.";
+    SOCKET_IN_REACH "socket-in-reach" Warning "The service behind a socket of the host acts outside of the sandbox for whoever connects. Sockets on which somebody listens when a call begins are covered; those that come later are not.";
     WRITE_WITHOUT_PRIVATE_TMP "write-without-private-tmp" Warning "A temporary folder that all programs of the machine share: files of others can be taken for one's own, and the other way round.";
     // Rules over commands.
     NEVER_MATCHES "never-matches" Warning "A rule without effect: a stricter one reaches every command that it does. Forbid beats ask, and ask beats allow.";

@@ -49,30 +49,33 @@ fn git(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
     }
 }
 
-/// Hosts that the rules of either are about, judged by both; a policy that opens the network allows every one.
+/// Hosts that the rules of either are about, judged by both.
 fn hosts(before: &Policy, after: &Policy, found: &mut Vec<Difference>) {
-    let judge = |policy: &Policy, target: &Target| match HostLists::of(&policy.network) {
-        Some(lists) => {
-            let verdict = HostRules::new(&lists).judge(target, None);
-            (verdict.allowed(), verdict.rule.map(|(rule, origin)| format!("{rule}, {origin}")))
-        }
-        None => (policy.network.mode == NetworkMode::Open, policy.network.mode_origin.as_ref().map(ToString::to_string)),
-    };
+    // A mode that opens everything is a difference of its own.
+    if [before, after].iter().any(|policy| policy.network.mode == NetworkMode::Open) {
+        return;
+    }
     let lists = |policy: &Policy| HostLists::of(&policy.network).unwrap_or_default();
     let all = [lists(before), lists(after)];
+    let judges = all.each_ref().map(HostRules::new);
+    let judge = |at: usize, target: &Target, method: Option<&str>| {
+        let verdict = judges[at].judge(target, method);
+        (verdict.allowed(), verdict.rule.map(|(rule, origin)| format!("{rule}, {origin}")))
+    };
     let rules: BTreeSet<&String> =
         all.iter().flat_map(|lists| lists.allow.iter().flatten().chain(&lists.deny)).map(|(rule, _)| rule).collect();
-    for rule in rules {
-        let Some(target) = host::example(rule) else { continue };
-        let ((was, was_by), (is, is_by)) = (judge(before, &target), judge(after, &target));
-        // A mode that opens everything is a difference of its own.
-        if was == is || [before, after].iter().any(|policy| policy.network.mode == NetworkMode::Open) {
+    let mut told = BTreeSet::new();
+    for (rule, (target, method)) in rules.into_iter().flat_map(|rule| host::examples(rule).into_iter().map(move |example| (rule, example)))
+    {
+        let ((was, was_by), (is, is_by)) = (judge(0, &target, method.as_deref()), judge(1, &target, method.as_deref()));
+        // One of the examples of a rule stands for the others that go the same way.
+        if was == is || !told.insert((rule, is)) {
             continue;
         }
         let word = |allowed| if allowed { "allowed" } else { "refused" };
         let said = |allowed, by| Said { word: word(allowed).to_owned(), by };
         found.push(Difference {
-            witness: Some(target.to_string()),
+            witness: Some(method.map_or_else(|| target.to_string(), |method| format!("{method} {target}"))),
             before: said(was, was_by),
             after: said(is, is_by),
             ..difference(is, Topic::Network, format!("reach {rule}"), "", "")

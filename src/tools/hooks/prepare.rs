@@ -6,7 +6,7 @@ use crate::{
     approval::program::{find, hops},
     hooks::Hook,
     policy::{Access, Anchors, Judge, Origin, Policy},
-    sandbox::{Plan, PlanError, Session, plan::INSIDE_TMP},
+    sandbox::{Plan, PlanError, Session},
     tools::access::is_private,
 };
 
@@ -67,7 +67,7 @@ pub fn prepare(hook: Hook, policy: &Policy, session: &Session, cwd: &Path) -> Re
     let [program, arguments @ ..] = hook.command.as_slice() else { return Err(no_program("")) };
     let (found, _) = find(program, &path, cwd).ok_or_else(|| no_program(program))?;
 
-    let anchors = Anchors { workspace: session.workspace.clone(), home: session.home.clone(), temporary: PathBuf::from(INSIDE_TMP) };
+    let anchors = session.anchors();
     let judge = Judge::new(policy, &anchors);
     let visible = |path: &Path| {
         let verdict = judge.judge(path, Access::Read);
