@@ -21,7 +21,7 @@ use nix::{
 };
 
 use super::{
-    message::{FromSandbox, Launch, MessageError, ToLauncher, ToSandbox, receive, send},
+    message::{Expected, FromSandbox, Launch, MessageError, ToLauncher, ToSandbox, receive, send},
     plan::Plan,
     stage,
 };
@@ -86,6 +86,15 @@ impl Launcher {
 
     /// Hands a plan to the launcher and returns the number by which launches name it.
     pub fn register(&self, plan: Plan) -> Result<u32, LaunchError> {
+        self.register_with(plan, None)
+    }
+
+    /// The same for a plan under which there will be many such calls: while none runs, a sandbox is made for the next.
+    pub fn register_for(&self, plan: Plan, expected: Expected) -> Result<u32, LaunchError> {
+        self.register_with(plan, Some(expected))
+    }
+
+    fn register_with(&self, plan: Plan, expected: Option<Expected>) -> Result<u32, LaunchError> {
         let id = self.plans.fetch_add(1, Ordering::Relaxed);
         if let Some(hosts) = &plan.hosts {
             let mut egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,7 +103,7 @@ impl Launcher {
             }
             self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(id, hosts.clone());
         }
-        self.tell(&ToLauncher::Register { id, plan: Box::new(plan) }, &[])?;
+        self.tell(&ToLauncher::Register { id, plan: Box::new(plan), expected }, &[])?;
         Ok(id)
     }
 

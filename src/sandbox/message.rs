@@ -36,9 +36,20 @@ pub enum ToLauncher {
         id: u32,
         /// What to enforce.
         plan: Box<Plan>,
+        /// What its calls will be, where there will be more than one, so that sandboxes are made ahead of them.
+        expected: Option<Expected>,
     },
     /// Start a sandbox; with it come standard input, output and error, and the call's socket, in this order.
     Launch(Launch),
+}
+
+/// The calls for which sandboxes are made ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expected {
+    /// Programs.
+    Programs,
+    /// The built-in file tools.
+    FileTools,
 }
 
 /// One call.
@@ -60,6 +71,21 @@ pub struct Launch {
     pub terminal_streams: [bool; 3],
 }
 
+/// From the launcher to the init of a sandbox, and from that to the process that becomes the program: the call that it is for. With it come the
+/// standard streams and the call's socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The call.
+    pub launch: Launch,
+    /// What an earlier call had left behind and was undone before this one.
+    pub recovered: Vec<Undone>,
+}
+
+/// From a process of a sandbox that is made ahead of its call, to whom it has the call from: it waits for that; and from the init once more, when it
+/// has it. With the first to the launcher comes what tells of changes of the places that the view was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready;
+
 /// What a sandbox runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
@@ -76,6 +102,13 @@ pub enum Program {
     Observed(Vec<String>),
     /// The steps of `portcullis policy verify`, confined as a program is: a list on standard input, an answer to each on standard output.
     Steps,
+}
+
+impl Program {
+    /// Whether a sandbox for it can be made before the call is known: all such are alike.
+    pub fn can_be_made_ahead(&self) -> bool {
+        matches!(self, Self::Exec(_) | Self::Worker)
+    }
 }
 
 /// From the agent to a running sandbox, over the call's socket.

@@ -4,9 +4,11 @@
 //! costs from one with a runtime and threads, and there is nothing in its memory that a sandbox should not have.
 
 use std::{
-    collections::HashMap,
-    io::{PipeReader, Read},
+    collections::{BTreeSet, HashMap},
+    io::Read,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,17 +24,23 @@ use nix::{
 };
 
 use super::{
+    launcher::pair,
     linux::{
         Failure, cgroup,
-        init::{self, Call, namespace_flags},
+        enter::{Call, Role},
+        host_sockets::HostSockets,
+        init::{self, New, namespace_flags},
         made::{self, Made},
         placeholder::{Placeholders, clean_abandoned},
         probe::{NAMESPACE_REMEDY, NAMESPACES_REACHED},
         recover::Record,
         remove,
         seccomp::{self, Audience, Filters},
+        sweep,
+        walk::Globs,
+        warm::{Pool, Sandbox, Use},
     },
-    message::{Launch, MessageError, Program, ToLauncher, Undone, receive, send},
+    message::{Expected, Handover, Launch, MessageError, Program, ToLauncher, Undone, receive, send},
     plan::{PRIVATE_PREFIX, Plan},
     sys::{self, Fork},
 };
@@ -64,31 +72,41 @@ pub(crate) fn take_control(argument: &str) -> Option<OwnedFd> {
     sys::own(control).ok()
 }
 
+const STEP: &str = "make the sandbox";
+/// A call that has run for so long is one that goes on.
+const CALM: Duration = Duration::from_secs(1);
 /// How long a sandbox may take to end its call and to sweep before it is killed.
 const END_PATIENCE: Duration = Duration::from_secs(20);
 
 struct Registered {
     plan: Plan,
+    /// For what sandboxes are made ahead.
+    expected: Option<Expected>,
     made: Made,
+    globs: Arc<Globs>,
     program: Filters,
     worker: Filters,
+}
+
+impl Registered {
+    /// Whether something that calls write is laid over something else for each of them, which must not be done twice at a time.
+    fn has_copies(&self) -> bool {
+        self.plan.roots.iter().any(|root| root.copy.is_some())
+    }
 }
 
 struct Living {
     plan: u32,
     /// Kept until all is clean, so that the end of this connection tells the agent so.
     _socket: OwnedFd,
-    /// The repositories that the call made, once it has ended.
-    report: PipeReader,
-    /// What is removed once it has ended in order.
-    record: Option<Record>,
-    /// Removed with this.
-    _group: Option<cgroup::Group>,
+    sandbox: Sandbox,
+    since: Instant,
 }
 
 struct Stage {
     plans: HashMap<u32, Result<Registered, Failure>>,
     living: HashMap<Pid, Living>,
+    warm: Pool,
     /// By plan; two plans of one workspace hold their own.
     placeholders: HashMap<u32, Placeholders>,
     /// What earlier calls, killed with all that watched them, had left behind; told with the next one.
@@ -111,6 +129,7 @@ impl Stage {
         Ok(Self {
             plans: HashMap::new(),
             living: HashMap::new(),
+            warm: Pool::default(),
             placeholders: HashMap::new(),
             recovered: Vec::new(),
             launches: 0,
@@ -125,19 +144,27 @@ impl Stage {
 
     fn serve(&mut self, control: &OwnedFd) -> i32 {
         let code = loop {
-            let mut sources = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut sources, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
+            let due = self.warm.expire();
+            // What is wanted ahead is made when nothing else is to be done.
+            let patience = if self.to_make_ahead().is_some() { Some(Duration::ZERO) } else { due };
+            let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
+            sources.extend(self.warm.sources());
+            let timeout = patience.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+            let happened = match poll(&mut sources, timeout) {
+                Ok(happened) => happened > 0,
+                Err(Errno::EINTR) => true,
                 Err(_) => break 1,
-            }
+            };
             let spoken = sources[1].any().unwrap_or(false);
+            drop(sources);
             if self.told_to_stop() {
                 break 0;
             }
+            self.warm.hear();
             self.bury();
             if spoken {
                 match receive::<ToLauncher>(control.as_fd()) {
-                    Ok((ToLauncher::Register { id, plan }, _)) => self.register(id, *plan),
+                    Ok((ToLauncher::Register { id, plan, expected }, _)) => self.register(id, *plan, expected),
                     Ok((ToLauncher::Launch(launch), descriptors)) => {
                         let Ok([stdin, stdout, stderr, socket]) = <[OwnedFd; 4]>::try_from(descriptors) else { break 1 };
                         self.launch(launch, [stdin, stdout, stderr], socket);
@@ -145,10 +172,39 @@ impl Stage {
                     Err(MessageError::Closed) => break 0,
                     Err(_) => break 1,
                 }
+            } else if !happened && let Some(made_for) = self.to_make_ahead() {
+                self.make_ahead(made_for);
             }
         };
         self.end_all();
         code
+    }
+
+    /// For what a sandbox is to be made now. Not beside a call that has just begun, which changes what the view would be made from, nor where
+    /// something is laid over something else that a call may be writing.
+    fn to_make_ahead(&self) -> Option<Use> {
+        let calm = self.living.values().all(|living| living.since.elapsed() > CALM);
+        let fits = |made_for: &Use| {
+            let registered = self.plans.get(&made_for.0).and_then(|registered| registered.as_ref().ok());
+            registered.is_some_and(|registered| !registered.has_copies() || self.living.is_empty())
+        };
+        self.warm.wanted().into_iter().find(fits).filter(|_| calm)
+    }
+
+    fn make_ahead(&mut self, made_for: Use) {
+        let (plan, worker) = made_for;
+        let role = Role { ahead: true, worker, observed: false };
+        let sockets = self.sockets_in_reach(plan);
+        match self.make(plan, role, None) {
+            Ok(sandbox) => self.warm.add(made_for, sandbox, sockets),
+            // Whoever wants one is told so when they do.
+            Err(_) => self.warm.unwanted(made_for),
+        }
+    }
+
+    fn sockets_in_reach(&self, plan: u32) -> BTreeSet<PathBuf> {
+        let registered = self.plans.get(&plan).and_then(|registered| registered.as_ref().ok());
+        registered.map(|registered| HostSockets::of(std::process::id()).in_reach(&registered.plan)).unwrap_or_default()
     }
 
     fn told_to_stop(&mut self) -> bool {
@@ -159,15 +215,21 @@ impl Stage {
         stop
     }
 
-    fn register(&mut self, id: u32, plan: Plan) {
+    fn register(&mut self, id: u32, plan: Plan, expected: Option<Expected>) {
         clean_abandoned(&plan.journals, &plan.workspace);
+        let all_layers = [Layer::Namespaces, Layer::Landlock, Layer::Seccomp].into_iter().all(|layer| plan.applies(layer));
+        let expected = expected.filter(|_| all_layers);
         let registered = (|| {
             let program = seccomp::compile(plan.network, Audience::Program)?;
             let worker = seccomp::compile(plan.network, Audience::Worker)?;
             let made = Made::load(&plan.journals, &plan.workspace);
-            Ok(Registered { plan, made, program, worker })
+            let globs = sweep::globs(&plan)?;
+            Ok(Registered { plan, expected, made, globs, program, worker })
         })();
         self.plans.entry(id).or_insert(registered);
+        if let Some(expected) = expected {
+            self.warm.used((id, expected == Expected::FileTools));
+        }
     }
 
     fn launch(&mut self, launch: Launch, streams: [OwnedFd; 3], socket: OwnedFd) {
@@ -178,66 +240,102 @@ impl Stage {
     }
 
     fn try_launch(&mut self, launch: Launch, streams: [OwnedFd; 3], socket: &OwnedFd) -> Result<(), Failure> {
-        let step = "make the sandbox";
-        let registered = match self.plans.get(&launch.plan) {
+        let plan = launch.plan;
+        let (expected, has_copies) = match self.plans.get(&plan) {
+            Some(Ok(registered)) => (registered.expected, registered.has_copies()),
+            Some(Err(failure)) => return Err(failure.clone()),
+            None => return Err(Failure::new(STEP, "its plan was never registered")),
+        };
+        let system = |error: std::io::Error| Failure::system(STEP, &error);
+        let kept = socket.try_clone().map_err(system)?;
+        self.hear_reports();
+        let made_for = (plan, launch.program == Program::Worker);
+        let fits = launch.program.can_be_made_ahead() && launch.terminal.is_none();
+        let role = Role { ahead: false, worker: made_for.1, observed: matches!(launch.program, Program::Observed(_)) };
+        let program = launch.program.clone();
+        let handover = Handover { launch, recovered: std::mem::take(&mut self.recovered) };
+        let mut call = Call { handover, streams, agent: socket.try_clone().map_err(system)? };
+        let warm = if fits && expected.is_some_and(|expected| (expected == Expected::FileTools) == made_for.1) {
+            self.warm.used(made_for);
+            let ahead = self.plans.get(&plan).and_then(|registered| registered.as_ref().ok());
+            let sockets = || ahead.map(|ahead| HostSockets::of(std::process::id()).in_reach(&ahead.plan)).unwrap_or_default();
+            self.warm.hand(made_for, &call, sockets)?
+        } else {
+            None
+        };
+        if has_copies {
+            // What this call writes is below what they show.
+            let plans = &self.plans;
+            self.warm.end(|(other, _)| plans.get(&other).is_some_and(|other| other.as_ref().is_ok_and(Registered::has_copies)));
+        }
+        let (sandbox, handed) = match warm {
+            Some(warm) => (warm, Ok(())),
+            None => {
+                let mut made = self.make(plan, role, Some(&program))?;
+                // What was found to be undone while it was made.
+                call.handover.recovered.append(&mut self.recovered);
+                let handed = made.hand(&call);
+                (made, handed)
+            }
+        };
+        self.living.insert(sandbox.pid, Living { plan, _socket: kept, sandbox, since: Instant::now() });
+        handed
+    }
+
+    /// Makes a sandbox under a plan, for a program that is known or for any that is like most.
+    fn make(&mut self, id: u32, role: Role, program: Option<&Program>) -> Result<Sandbox, Failure> {
+        let registered = match self.plans.get(&id) {
             Some(Ok(registered)) => registered,
             Some(Err(failure)) => return Err(failure.clone()),
-            None => return Err(Failure::new(step, "its plan was never registered")),
+            None => return Err(Failure::new(STEP, "its plan was never registered")),
         };
         let plan = &registered.plan;
         if plan.applies(Layer::Namespaces)
-            && !self.placeholders.contains_key(&launch.plan)
+            && !self.placeholders.contains_key(&id)
             && let Some((held, recovered)) = Placeholders::hold(plan)?
         {
-            self.placeholders.insert(launch.plan, held);
+            self.placeholders.insert(id, held);
             self.recovered.extend(recovered);
         }
-        let (record, record_end) = if self.placeholders.contains_key(&launch.plan) {
+        let (record, record_end) = if self.placeholders.contains_key(&id) {
             self.launches += 1;
-            Record::begin(plan, self.launches).map(|(record, file)| (Some(record), Some(file.into())))?
+            Record::prepare(plan, self.launches).map(|(record, file)| (Some(record), Some(file.into())))?
         } else {
             (None, None)
         };
-        let recovered = std::mem::take(&mut self.recovered);
-        let kept = socket.try_clone().map_err(|error| Failure::system(step, &error))?;
+        let system = |error: std::io::Error| Failure::system(STEP, &error);
         let (identity, launcher) = ((geteuid(), getegid()), std::process::id());
-        let alive = self.alive.0.try_clone().map_err(|error| Failure::system(step, &error))?;
+        let alive = self.alive.0.try_clone().map_err(system)?;
         let session = self.group.get_or_insert_with(|| cgroup::Session::begin(&plan.limits));
         // One that cannot be made after all is no reason to run without a limit: the init watches where there is none.
         let (group, handle) = session.as_mut().and_then(|session| session.call(&plan.limits).ok()).unzip();
-        let (report, report_end) = std::io::pipe().map_err(|error| Failure::system(step, &error))?;
+        let (report, report_end) = std::io::pipe().map_err(system)?;
         let made = registered.made.living();
-        let special = match &launch.program {
-            Program::Observed(_) => Some(seccomp::compile(plan.network, Audience::Observed)?),
-            Program::Remote => Some(seccomp::compile(plan.network, Audience::Proxy)?),
+        let special = match program {
+            Some(Program::Observed(_)) => Some(seccomp::compile(plan.network, Audience::Observed)?),
+            Some(Program::Remote) => Some(seccomp::compile(plan.network, Audience::Proxy)?),
             _ => None,
         };
+        let (to_init, init_end) = pair().map_err(|errno| Failure::errno(STEP, errno))?;
         match sys::clone_into_namespaces(namespace_flags(plan)) {
-            Ok(Fork::Parent(child)) => {
-                self.living.insert(child, Living { plan: launch.plan, _socket: kept, report, record, _group: group });
-                Ok(())
-            }
+            Ok(Fork::Parent(pid)) => Ok(Sandbox { pid, handover: to_init, report, record, group }),
             Ok(Fork::Child) => {
                 let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-                let ordinary = if launch.program == Program::Worker { &registered.worker } else { &registered.program };
-                let filters = special.as_ref().unwrap_or(ordinary);
-                init::run(
-                    Call {
-                        plan,
-                        filters,
-                        launch,
-                        streams,
-                        alive,
-                        identity,
-                        launcher,
-                        made,
-                        report: report_end.into(),
-                        record: record_end,
-                        recovered,
-                        group: handle,
-                    },
-                    socket,
-                )
+                let ordinary = if role.worker { &registered.worker } else { &registered.program };
+                init::run(New {
+                    plan,
+                    filters: special.as_ref().unwrap_or(ordinary),
+                    globs: &registered.globs,
+                    role,
+                    handover: init_end,
+                    alive,
+                    identity,
+                    launcher,
+                    made,
+                    report: report_end.into(),
+                    record: record_end,
+                    group: handle,
+                })
             }
             Err(error) => {
                 let mut failure = Failure::system("make new namespaces", &error);
@@ -250,24 +348,48 @@ impl Stage {
         }
     }
 
+    /// Takes what calls have reported so far: one may have told the agent of its end and not be buried yet.
+    fn hear_reports(&mut self) {
+        let mut reports = Vec::new();
+        for living in self.living.values_mut() {
+            let mut source = [PollFd::new(living.sandbox.report.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut source, PollTimeout::ZERO) == Ok(1) {
+                let mut report = vec![0; made::REPORT_CAP];
+                // One write of the init's, which fits.
+                let length = living.sandbox.report.read(&mut report).unwrap_or(0);
+                reports.extend_from_slice(&report[..length]);
+            }
+        }
+        self.add_made(&reports);
+    }
+
+    /// Two plans of one workspace, the one that only reads among them, know the same.
+    fn add_made(&mut self, report: &[u8]) {
+        if !report.is_empty() {
+            self.plans.values_mut().flatten().for_each(|registered| registered.made.add(report));
+        }
+    }
+
     fn bury(&mut self) {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) | Err(_) => break,
                 Ok(status) => {
-                    let ended = status.pid().and_then(|pid| self.living.remove(&pid));
+                    let ended = status.pid().and_then(|pid| {
+                        self.warm.bury(pid);
+                        self.living.remove(&pid)
+                    });
                     self.clean_up();
                     if let Some(mut ended) = ended {
                         if matches!(status, WaitStatus::Exited(..))
-                            && let Some(record) = ended.record.take()
+                            && let Some(record) = ended.sandbox.record.take()
                         {
                             record.end();
                         }
                         let mut report = Vec::new();
-                        let read = ended.report.by_ref().take(made::REPORT_CAP as u64).read_to_end(&mut report);
-                        if read.is_ok() && !report.is_empty() {
-                            // Two plans of one workspace, the one that only reads among them, know the same.
-                            self.plans.values_mut().flatten().for_each(|registered| registered.made.add(&report));
+                        let read = ended.sandbox.report.by_ref().take(made::REPORT_CAP as u64).read_to_end(&mut report);
+                        if read.is_ok() {
+                            self.add_made(&report);
                         }
                         // Its end may have come without a word; the closing of its socket, last of all, tells the agent.
                         drop(ended);
@@ -277,10 +399,14 @@ impl Stage {
         }
     }
 
-    /// Removes the placeholders of every plan under which nothing lives any more.
+    /// Removes the placeholders of every plan in whose workspace nothing lives any more.
     fn clean_up(&mut self) {
-        let idle: Vec<u32> =
-            self.placeholders.keys().filter(|id| !self.living.values().any(|living| living.plan == **id)).copied().collect();
+        // One that only reads holds none, and its view may be made at this moment from what stands there.
+        let workspace = |id: u32| self.plans.get(&id)?.as_ref().ok().map(|registered| &registered.plan.workspace);
+        let plans = self.living.values().map(|living| living.plan).chain(self.warm.plans());
+        let inhabited: Vec<&PathBuf> = plans.filter_map(workspace).collect();
+        let lives = |id: &u32| workspace(*id).is_some_and(|workspace| inhabited.contains(&workspace));
+        let idle: Vec<u32> = self.placeholders.keys().filter(|id| !lives(id)).copied().collect();
         for id in idle {
             if let Some(held) = self.placeholders.remove(&id) {
                 held.release();
@@ -291,6 +417,10 @@ impl Stage {
     fn end_all(&mut self) {
         // The closing of this pipe tells each sandbox to end its call and to sweep.
         drop(self.alive.1.take());
+        for pid in self.warm.drain() {
+            let _ = waitpid(pid, None);
+        }
+        self.warm = Pool::default();
         let end = Instant::now() + END_PATIENCE;
         for (pid, living) in std::mem::take(&mut self.living) {
             let status = loop {
@@ -303,7 +433,7 @@ impl Stage {
                     status => break status,
                 }
             };
-            if let (Ok(WaitStatus::Exited(..)), Some(record)) = (status, living.record) {
+            if let (Ok(WaitStatus::Exited(..)), Some(record)) = (status, living.sandbox.record) {
                 record.end();
             }
         }

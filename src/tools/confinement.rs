@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::denial::Explainer;
 use crate::{
     policy::{GRANTED, Origin, Policy, Wider},
+    sandbox::message::Expected,
     sandbox::{LaunchError, Launcher, Plan, PlanError, Session},
 };
 
@@ -40,8 +41,8 @@ impl Confinement {
     /// Registers a policy and a plan that was made of it.
     pub(super) fn register(launcher: &Launcher, policy: Policy, plan: &Plan, session: &Session) -> Result<Rc<Self>, LaunchError> {
         Ok(Rc::new(Self {
-            plan: launcher.register(plan.clone())?,
-            read_only: launcher.register(plan.read_only())?,
+            plan: launcher.register_for(plan.clone(), Expected::Programs)?,
+            read_only: launcher.register_for(plan.read_only(), Expected::FileTools)?,
             lasting: launcher.register(plan.without_clock())?,
             environment: plan.environment(&policy, session),
             explainer: Explainer::new(&policy, session),

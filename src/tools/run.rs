@@ -167,7 +167,11 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
             told = proxied.next(), if proxied.open() => proxied.take(told),
             message = next(&call, &socket) => match message {
                 Ok((FromSandbox::Started(what), _)) => applied = what,
-                Ok((FromSandbox::Exited(how), _)) => exit = Some(how),
+                // Every process of it has ended and its sweep is done. What is left is to take its namespaces apart, for which nobody waits.
+                Ok((FromSandbox::Exited(how), _)) => {
+                    exit = Some(how);
+                    break;
+                }
                 Ok((FromSandbox::Failed { step, reason, errno }, _)) => refused = Some(LaunchError::Refused { step, reason, errno }),
                 Ok((FromSandbox::Proxy, Some(listener))) => proxied = Proxied::begin(launcher.serve(plan, listener.as_fd())?)?,
                 Ok((FromSandbox::Terminal | FromSandbox::Listener | FromSandbox::Observed(_) | FromSandbox::Proxy, _)) => return Err(MessageError::Closed.into()),

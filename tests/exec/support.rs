@@ -117,6 +117,7 @@ impl World {
     }
 
     /// The same without the log of what was played before, so that there is one.
+    #[allow(dead_code, reason = "not every test that shares this file plays twice")]
     pub fn play_after_log(&self, turns: impl IntoIterator<Item = Turn>) -> Played {
         let _ = fs::remove_dir_all(self.path("state/log"));
         self.play(turns)

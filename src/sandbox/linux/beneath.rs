@@ -10,7 +10,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat},
+    fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat},
     sys::stat::{FileStat, Mode, fstatat},
 };
 
@@ -18,6 +18,19 @@ const FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOF
 
 /// Opens the folder at an absolute `path`. `ENOTDIR` or `ELOOP` where a step is no folder.
 pub fn folder(path: &Path) -> Result<OwnedFd, Errno> {
+    let plain = |component: Component<'_>| matches!(component, Component::RootDir | Component::CurDir | Component::Normal(_));
+    if !path.is_absolute() || !path.components().all(plain) {
+        return Err(Errno::EINVAL);
+    }
+    // One call for all steps (openat2(2), Linux 5.6).
+    match openat2(AT_FDCWD, path, OpenHow::new().flags(FOLDER).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS)) {
+        // The filter of a container around this may not know it.
+        Err(Errno::ENOSYS | Errno::EPERM) => step_by_step(path),
+        opened => opened,
+    }
+}
+
+fn step_by_step(path: &Path) -> Result<OwnedFd, Errno> {
     let mut at = openat(AT_FDCWD, "/", FOLDER, Mode::empty())?;
     for component in path.components() {
         match component {
@@ -91,4 +104,28 @@ pub fn identity(path: &Path) -> Option<(u64, u64)> {
 pub fn rename(path: &Path, name: &std::ffi::OsStr) -> Result<(), Errno> {
     let (parent, old) = split(path)?;
     renameat(&parent, old, &parent, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_open_a_folder_follow_no_link_and_agree() {
+        let root = tempfile::tempdir().unwrap();
+        let root = std::fs::canonicalize(root.path()).unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/file"), "").unwrap();
+        std::os::unix::fs::symlink(root.join("a"), root.join("link")).unwrap();
+        for path in ["a/b", "a", "link", "link/b", "a/file", "a/file/x", "none", "a/none/x"] {
+            let path = root.join(path);
+            let outcome = |opened: Result<OwnedFd, Errno>| {
+                opened.map(drop).map_err(|errno| if errno == Errno::ELOOP { Errno::ENOTDIR } else { errno })
+            };
+            assert_eq!(outcome(folder(&path)), outcome(step_by_step(&path)), "{}", path.display());
+        }
+        assert!(folder(&root.join("a/b")).is_ok() && folder(&root.join("link/b")).is_err());
+        assert_eq!(folder(&root.join("a/../a")).map(drop), Err(Errno::EINVAL));
+        assert_eq!(folder(Path::new("a")).map(drop), Err(Errno::EINVAL));
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     ffi::CString,
     io::{Read, Write},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::Path,
 };
 
@@ -19,7 +19,7 @@ use crate::{
     certificate, mcp,
     policy::Layer,
     sandbox::{
-        message::{Applied, FromSandbox, Launch, Program, send},
+        message::{Applied, FromSandbox, Handover, Launch, MessageError, Program, Ready, receive, send},
         plan::Plan,
         sys,
     },
@@ -29,92 +29,158 @@ use crate::{
 /// The longest request of a file worker in bytes: the longest patch, with room for its JSON.
 pub const REQUEST_CAP: u64 = 16 * 1024 * 1024;
 
-/// What the process reports to and enters on its way.
+/// What the process that becomes the program has from the init.
 #[derive(Debug)]
-pub struct Ends<'a> {
-    /// Leads to the agent.
-    pub agent: BorrowedFd<'a>,
-    /// Leads to the sandbox's init.
-    pub init: BorrowedFd<'a>,
+pub struct Inherited {
+    /// On which the init hands it the call.
+    pub handover: OwnedFd,
+    /// On which the init takes the listener of the system call filter.
+    pub init: OwnedFd,
     /// Where to enter the call's control group.
     pub group: Option<OwnedFd>,
+    /// The call's own terminal, where it has one.
+    pub terminal: Option<OwnedFd>,
 }
 
-/// Confines this process and becomes the program. Returns only on failure.
-///
-/// The order matters. The session and the streams come first, while descriptors can still be moved. Limits and the folder need no
-/// privilege that the later steps take. Capabilities go before Landlock, because nothing after needs them, and seccomp is last,
-/// because it forbids what the steps before it do.
-pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd; 3], ends: Ends<'_>, applied: Applied) -> Failure {
-    let Ends { agent, init, group } = ends;
-    let program = match &launch.program {
-        Program::Exec(arguments) | Program::Observed(arguments) => match Executable::new(arguments, &launch.environment) {
-            Ok(executable) => Some(executable),
-            Err(failure) => return failure,
-        },
-        Program::Worker | Program::Probe | Program::Steps | Program::Remote => None,
-    };
-    let worker = launch.program == Program::Worker;
-    let confined = (|| {
-        if let Some(group) = group {
-            // "0" is whoever writes it (cgroups(7)).
-            nix::unistd::write(&group, b"0").map_err(|errno| Failure::errno("enter the call's control group", errno))?;
-        }
-        let terminal = launch.terminal.is_some();
-        new_session(streams, terminal)?;
-        sys::close_on_exec_from(3).map_err(|error| Failure::system("close inherited descriptors", &error))?;
-        sys::reset_signals();
-        limits::apply(&plan.limits, worker || !plan.applies(Layer::Namespaces))?;
-        chdir(&launch.cwd).map_err(|errno| Failure::errno("enter the working folder", errno).about(&launch.cwd))?;
-        nix::sys::prctl::set_no_new_privs().map_err(|errno| Failure::errno("set no_new_privs", errno))?;
-        if plan.applies(Layer::Namespaces) {
-            sys::drop_capabilities().map_err(|error| Failure::system("drop all capabilities", &error))?;
-        }
-        let mut applied = applied;
-        if plan.applies(Layer::Landlock) {
-            applied.landlock_abi = landlock::restrict(plan)?;
-        }
-        if matches!(launch.program, Program::Observed(_)) {
-            observe::wait_for_observer()?;
-        }
-        if plan.applies(Layer::Seccomp) {
-            if !worker {
-                if let Some(listener) = filters.install_reporting()? {
-                    send(init, &FromSandbox::Listener, &[listener.as_fd()])
-                        .map_err(|error| Failure::new("hand on the listener of the system call filter", error.to_string()))?;
-                }
-            } else {
-                filters.install()?;
-            }
-            applied.seccomp_allowed = filters.allowed;
-        }
-        send(agent, &FromSandbox::Started(applied), &[]).map_err(|error| Failure::new("report the start", error.to_string()))
-    })();
-    match (confined, program) {
-        (Err(failure), _) => failure,
-        (Ok(()), Some(executable)) => executable.run(),
-        (Ok(()), None) if launch.program == Program::Probe => attempt(),
-        (Ok(()), None) if launch.program == Program::Steps => steps(),
-        (Ok(()), None) if launch.program == Program::Remote => pass_on(&launch.environment),
-        (Ok(()), None) => work(&launch.cwd),
+/// What it is made for, as far as that decides how it is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// The call is not known yet.
+    pub ahead: bool,
+    /// It serves the built-in file tools.
+    pub worker: bool,
+    /// It is observed.
+    pub observed: bool,
+}
+
+/// A call as it is handed over.
+#[derive(Debug)]
+pub struct Call {
+    /// What is to be done.
+    pub handover: Handover,
+    /// Standard input, output and error.
+    pub streams: [OwnedFd; 3],
+    /// Leads to the agent.
+    pub agent: OwnedFd,
+}
+
+impl Call {
+    /// Waits for one.
+    pub fn receive(from: &OwnedFd) -> Result<Self, MessageError> {
+        let (handover, descriptors) = receive::<Handover>(from.as_fd())?;
+        let [stdin, stdout, stderr, agent] = <[OwnedFd; 4]>::try_from(descriptors).map_err(|_| MessageError::Closed)?;
+        Ok(Self { handover, streams: [stdin, stdout, stderr], agent })
+    }
+
+    /// Hands it on.
+    pub fn send(&self, to: &OwnedFd) -> Result<(), MessageError> {
+        let [stdin, stdout, stderr] = &self.streams;
+        send(to.as_fd(), &self.handover, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), self.agent.as_fd()])
     }
 }
 
-fn new_session(streams: [OwnedFd; 3], terminal: bool) -> Result<(), Failure> {
-    let step = "set up the standard streams";
+/// Confines this process and becomes the program of the call. Returns only on failure, which it has told whoever waits for the call.
+///
+/// A sandbox that is made ahead is confined before it knows its call, and waits for that; any other has its call from the beginning.
+pub fn enter(plan: &Plan, filters: &Filters, role: Role, inherited: Inherited, applied: Applied) {
+    let handover = &inherited.handover;
+    let begun = |call: Call| {
+        let program = begin(plan, role, &call, inherited.terminal.as_ref());
+        (call, program)
+    };
+    let known = if role.ahead { None } else { Call::receive(handover).ok().map(begun) };
+    let confined = confine(plan, filters, role, &inherited, applied);
+    let known = match known {
+        None if role.ahead && confined.is_ok() && send(handover.as_fd(), &Ready, &[]).is_ok() => Call::receive(handover).ok().map(begun),
+        known => known,
+    };
+    // Nobody waits for a call that was never handed over.
+    let Some((call, program)) = known else { return };
+    let failure = match program.and_then(|program| Ok((program, confined?))) {
+        Err(failure) => failure,
+        Ok((program, applied)) => match send(call.agent.as_fd(), &FromSandbox::Started(applied), &[]) {
+            Err(error) => Failure::new("report the start", error.to_string()),
+            Ok(()) => become_program(&call.handover.launch, program),
+        },
+    };
+    let _ = send(call.agent.as_fd(), &failure.message(), &[]);
+}
+
+/// What needs no knowledge of the call.
+///
+/// The order matters. The session and the terminal come first, while the terminal can still be taken. Capabilities go before Landlock, because
+/// nothing after needs them, and seccomp is last, because it forbids what the steps before it do.
+fn confine(plan: &Plan, filters: &Filters, role: Role, inherited: &Inherited, mut applied: Applied) -> Result<Applied, Failure> {
+    if let Some(group) = &inherited.group {
+        // "0" is whoever writes it (cgroups(7)).
+        nix::unistd::write(group, b"0").map_err(|errno| Failure::errno("enter the call's control group", errno))?;
+    }
     setsid().map_err(|errno| Failure::errno("start a new session", errno))?;
-    for stream in &streams {
+    if let Some(terminal) = &inherited.terminal {
+        sys::set_controlling_terminal(terminal.as_fd()).map_err(|error| Failure::system("take the terminal", &error))?;
+    }
+    sys::close_on_exec_from(3).map_err(|error| Failure::system("close inherited descriptors", &error))?;
+    sys::reset_signals();
+    nix::sys::prctl::set_no_new_privs().map_err(|errno| Failure::errno("set no_new_privs", errno))?;
+    if plan.applies(Layer::Namespaces) {
+        sys::drop_capabilities().map_err(|error| Failure::system("drop all capabilities", &error))?;
+    }
+    if plan.applies(Layer::Landlock) {
+        applied.landlock_abi = landlock::restrict(plan)?;
+    }
+    if role.observed {
+        observe::wait_for_observer()?;
+    }
+    if plan.applies(Layer::Seccomp) {
+        if role.worker {
+            filters.install()?;
+        } else if let Some(listener) = filters.install_reporting()? {
+            send(inherited.init.as_fd(), &FromSandbox::Listener, &[listener.as_fd()])
+                .map_err(|error| Failure::new("hand on the listener of the system call filter", error.to_string()))?;
+        }
+        applied.seccomp_allowed = filters.allowed;
+    }
+    Ok(applied)
+}
+
+/// What the call itself says: its streams, its limits, its folder and its program. Nothing of it needs a privilege.
+fn begin(plan: &Plan, role: Role, call: &Call, terminal: Option<&OwnedFd>) -> Result<Option<Executable>, Failure> {
+    let Call { handover: Handover { launch, .. }, streams, .. } = call;
+    let program = match &launch.program {
+        Program::Exec(arguments) | Program::Observed(arguments) => Some(Executable::new(arguments, &launch.environment)?),
+        Program::Worker | Program::Probe | Program::Steps | Program::Remote => None,
+    };
+    take_streams(streams, terminal, launch.terminal_streams)?;
+    limits::apply(&plan.limits, role.worker || !plan.applies(Layer::Namespaces))?;
+    chdir(&launch.cwd).map_err(|errno| Failure::errno("enter the working folder", errno).about(&launch.cwd))?;
+    Ok(program)
+}
+
+fn become_program(launch: &Launch, program: Option<Executable>) -> Failure {
+    match (program, &launch.program) {
+        (Some(executable), _) => executable.run(),
+        (None, Program::Probe) => attempt(),
+        (None, Program::Steps) => steps(),
+        (None, Program::Remote) => pass_on(&launch.environment),
+        (None, _) => work(&launch.cwd),
+    }
+}
+
+fn take_streams(streams: &[OwnedFd; 3], terminal: Option<&OwnedFd>, by_terminal: [bool; 3]) -> Result<(), Failure> {
+    let step = "set up the standard streams";
+    for stream in streams {
         // From an open folder every path below and beside it can be reached, past all that the view covers or leaves out.
         let kind = SFlag::from_bits_truncate(fstat(stream).map_err(|errno| Failure::errno(step, errno))?.st_mode & SFlag::S_IFMT.bits());
         if kind == SFlag::S_IFDIR {
             return Err(Failure::new(step, "a folder was given as standard input, output or error; give a file, a pipe or /dev/null"));
         }
     }
-    let [stdin, stdout, stderr] = &streams;
-    if terminal && let Some(stream) = streams.iter().find(|stream| nix::unistd::isatty(stream.as_fd()).unwrap_or(false)) {
-        sys::set_controlling_terminal(stream.as_fd()).map_err(|error| Failure::system("take the terminal", &error))?;
-    }
-    dup2_stdin(stdin).and_then(|()| dup2_stdout(stdout)).and_then(|()| dup2_stderr(stderr)).map_err(|errno| Failure::errno(step, errno))
+    let [stdin, stdout, stderr] = streams;
+    let stream = |number: usize, own| terminal.filter(|_| by_terminal[number]).unwrap_or(own);
+    dup2_stdin(stream(0, stdin))
+        .and_then(|()| dup2_stdout(stream(1, stdout)))
+        .and_then(|()| dup2_stderr(stream(2, stderr)))
+        .map_err(|errno| Failure::errno(step, errno))
 }
 
 /// Reads the one request of a process that does not become a program.

@@ -8,6 +8,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,7 +28,7 @@ use nix::{
 
 use super::{
     Failure, cgroup, disk,
-    enter::{Ends, enter},
+    enter::{Call, Inherited, Role, enter},
     host_sockets::HostSockets,
     made::REPORT_CAP,
     memory,
@@ -35,12 +36,14 @@ use super::{
     refusals::Refusals,
     seccomp::Filters,
     sweep, view,
+    walk::Globs,
+    watches::Watches,
 };
 use crate::{
     egress,
     policy::{Layer, NetworkMode},
     sandbox::{
-        message::{Applied, EndedBy, Exit, FromSandbox, Launch, Program, RefusedCall, ToSandbox, Undone, receive, send},
+        message::{Applied, EndedBy, Exit, FromSandbox, Handover, Launch, Ready, RefusedCall, ToSandbox, receive, send},
         plan::Plan,
         sys::{self, Fork},
     },
@@ -49,17 +52,19 @@ use crate::{
 /// The name of the machine inside: one that every `/etc/hosts` has, so that programs which look their own name up find it.
 pub const HOST_NAME: &str = "localhost";
 
-/// What the launcher hands to a new sandbox.
+/// What the launcher gives a new sandbox, before or beside its call.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct New<'a> {
     /// What to enforce.
     pub plan: &'a Plan,
     /// The compiled system call filter.
     pub filters: &'a Filters,
-    /// What to run.
-    pub launch: Launch,
-    /// Standard input, output and error.
-    pub streams: [OwnedFd; 3],
+    /// The compiled globs of the plan.
+    pub globs: &'a Arc<Globs>,
+    /// What it is made for.
+    pub role: Role,
+    /// On which the launcher hands over the call.
+    pub handover: OwnedFd,
     /// The end of a pipe that closes when the launcher dies.
     pub alive: OwnedFd,
     /// The caller's user and group. In a new user namespace they cannot be asked for any more.
@@ -72,8 +77,6 @@ pub struct Call<'a> {
     pub report: OwnedFd,
     /// Where it is written down what the workspace holds, if the call can change it.
     pub record: Option<OwnedFd>,
-    /// What an earlier call had left behind and was undone before this one.
-    pub recovered: Vec<Undone>,
     /// The call's control group, where there is one.
     pub group: Option<cgroup::Handle>,
 }
@@ -87,25 +90,35 @@ pub fn namespace_flags(plan: &Plan) -> libc::c_int {
     libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | network
 }
 
-/// Runs a call to its end, in the process that `clone` made, and never returns. `socket` leads to the agent.
-pub fn run(call: Call<'_>, socket: &OwnedFd) -> ! {
-    let result = prepare_and_supervise(call, socket);
-    if let Err(failure) = &result {
-        let _ = send(socket.as_fd(), &failure.message(), &[]);
+/// Makes a sandbox and runs its call to its end, in the process that `clone` made, and never returns.
+pub fn run(new: New<'_>) -> ! {
+    // A sandbox that is made for a call is told it first, so that the agent hears of it if none can be made.
+    let known = if new.role.ahead { None } else { Call::receive(&new.handover).ok() };
+    if known.is_none() && !new.role.ahead {
+        sys::exit_now(1);
+    }
+    let mut agent = None;
+    let result = prepare_and_supervise(new, known, &mut agent);
+    if let (Err(failure), Some(agent)) = (&result, agent) {
+        let _ = send(agent.as_fd(), &failure.message(), &[]);
     }
     sys::exit_now(i32::from(result.is_err()))
 }
 
-fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure> {
-    let Call { plan, filters, launch, mut streams, alive, identity, launcher, made, report, record, recovered, group } = call;
-    let mut keep: Vec<_> = streams.iter().chain([socket, &alive, &report]).chain(&record).map(AsRawFd::as_raw_fd).collect();
+/// `agent` is set to the call's socket as soon as it is known.
+fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<OwnedFd>) -> Result<(), Failure> {
+    let New { plan, filters, globs, role, handover, alive, identity, launcher, made, report, record, group } = new;
+    let of_call = known.iter().flat_map(|call| call.streams.iter().chain([&call.agent]));
+    let mut keep: Vec<_> = [&handover, &alive, &report].into_iter().chain(&record).chain(of_call).map(AsRawFd::as_raw_fd).collect();
     keep.extend(group.iter().flat_map(|group| {
         [group.procs.as_raw_fd(), group.memory.as_raw_fd(), group.session_memory.as_raw_fd(), group.processes.as_raw_fd()]
     }));
     close_all_but(&mut keep)?;
+    *agent = known.as_ref().and_then(|call| call.agent.try_clone().ok());
     let private = plan.applies(Layer::Namespaces);
     let mut applied = Applied { process_limit: "rlimit".to_owned(), memory_limit: "watch".to_owned(), ..Applied::default() };
-    let mut before = None;
+    let (mut before, mut listener) = (None, None);
+    let mut watches = if role.ahead { Watches::begin() } else { Watches::none() };
     if private {
         // The launcher's protection came along with the fork, and by it `/proc/self` belongs to root. Nothing that could attach to
         // this process runs in the sandbox yet.
@@ -114,11 +127,11 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
         if matches!(plan.network, NetworkMode::Loopback | NetworkMode::Allowlist) {
             sys::bring_up_loopback().map_err(|error| Failure::system("bring up the private loopback", &error))?;
         }
-        if plan.network == NetworkMode::Allowlist && launch.program != Program::Worker {
-            hand_out_listener(socket)?;
+        if plan.network == NetworkMode::Allowlist && !role.worker {
+            listener = Some(proxy_listener()?);
         }
         sethostname(HOST_NAME).map_err(|errno| Failure::errno("name the sandbox", errno).with_remedy(super::probe::VIEW_REMEDY))?;
-        let view = view::build(plan, HostSockets::of(launcher), &made)?;
+        let view = view::build(plan, HostSockets::of(launcher), &made, globs, &mut watches)?;
         view::lock(identity)?;
         before = view.before;
         if let (Some(before), Some(record)) = (&before, record) {
@@ -139,9 +152,11 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
     }
     nix::sys::prctl::set_dumpable(false).map_err(|errno| Failure::errno("hide the sandbox's init", errno))?;
     nix::sys::prctl::set_child_subreaper(true).map_err(|errno| Failure::errno("adopt orphans", errno))?;
-    let terminal = match launch.terminal {
-        Some(size) => Some(make_terminal(size, &launch, &mut streams, socket)?),
-        None => None,
+    let terminal = match &known {
+        Some(Call { handover: Handover { launch: Launch { terminal: Some(size), .. }, .. }, agent, .. }) => {
+            Some(make_terminal(*size, agent)?)
+        }
+        _ => None,
     };
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
@@ -149,31 +164,51 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
     let step = "listen to the system call filter";
     let (listening, telling) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)
         .map_err(|errno| Failure::errno(step, errno))?;
+    let step = "hand the call to its program";
+    let (to_program, program_end) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(|errno| Failure::errno(step, errno))?;
+    let (terminal, peer) = terminal.unzip();
     match sys::fork().map_err(|error| Failure::system("fork", &error))? {
         Fork::Child => {
-            drop(listening);
+            drop((listening, to_program, handover, terminal, agent.take(), known));
             // Without a PID namespace nothing else would end the program with its supervisor.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-            let ends = Ends { agent: socket.as_fd(), init: telling.as_fd(), group: group.map(|group| group.procs) };
-            let failure = enter(plan, filters, &launch, streams, ends, applied);
-            let _ = send(socket.as_fd(), &failure.message(), &[]);
+            let inherited = Inherited { handover: program_end, init: telling, group: group.map(|group| group.procs), terminal: peer };
+            enter(plan, filters, role, inherited, applied);
             sys::exit_now(126)
         }
         Fork::Parent(program) => {
-            drop((streams, telling));
+            drop((program_end, telling, peer));
             if private {
                 sys::drop_capabilities().map_err(|error| Failure::system("drop all capabilities", &error))?;
+            }
+            let mut watching = Watching::begin(&mask, private)?;
+            let call = match known {
+                Some(call) => call,
+                None => match watching.wait_for_call(&handover, &to_program, &alive, watches) {
+                    Some(call) => call,
+                    // It is not needed, or not what it was made as any more.
+                    None => return Ok(()),
+                },
+            };
+            call.send(&to_program).map_err(|error| Failure::new(step, error.to_string()))?;
+            let Call { handover: Handover { launch, recovered }, streams, agent: socket } = call;
+            // Whoever reads what the program writes waits until nobody can write any more.
+            drop((streams, to_program, handover));
+            *agent = agent.take().or_else(|| socket.try_clone().ok());
+            if let Some(listener) = listener {
+                hand_out(&listener, &socket)?;
             }
             let wall = launch.wall_ms.map_or(plan.wall(), |limit| plan.wall().min(Duration::from_millis(limit)));
             let memory = (private && group.is_none()).then(|| memory::Watch::new(plan.limits.memory));
             let disk = private.then(|| disk::Watch::new(plan));
             // A person who sits at the sandbox's terminal ends it when they are done; the model's calls never have one.
             let deadline = launch.terminal.is_none().then(|| Instant::now() + wall);
-            let mut observer = matches!(launch.program, Program::Observed(_)).then(|| Observer::new(program));
+            let mut observer = role.observed.then(|| Observer::new(program));
             let mut exit = Supervisor {
                 program,
                 private,
-                socket,
+                socket: &socket,
                 alive: &alive,
                 terminal,
                 deadline,
@@ -185,7 +220,7 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
                 group,
                 observer: observer.as_mut(),
             }
-            .watch(&mask)?;
+            .watch(watching)?;
             for part in observer.map(Observer::told).unwrap_or_default() {
                 let _ = send(socket.as_fd(), &FromSandbox::Observed(part), &[]);
             }
@@ -203,11 +238,67 @@ fn prepare_and_supervise(call: Call<'_>, socket: &OwnedFd) -> Result<(), Failure
     }
 }
 
+/// What an init waits on besides what its call brings.
+struct Watching {
+    children: SignalFd,
+    /// Nothing in here can mount or unmount. So any change of the mounts comes from outside: a covered file was replaced on the host, which takes its
+    /// cover along (mount_namespaces(7)). The kernel reports it here as an exceptional condition (proc_pid_mountinfo(5)).
+    mounts: Option<fs::File>,
+}
+
+impl Watching {
+    fn begin(mask: &SigSet, private: bool) -> Result<Self, Failure> {
+        let step = "watch the program";
+        let mounts = match private {
+            true => Some(fs::File::open("/proc/self/mountinfo").map_err(|error| Failure::system(step, &error))?),
+            false => None,
+        };
+        let children =
+            SignalFd::with_flags(mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(|errno| Failure::errno(step, errno))?;
+        Ok(Self { children, mounts })
+    }
+
+    /// Says that the sandbox is ready once the program's process has said so, and waits for its call. `None` where none will come, or that process is gone,
+    /// or a cover. Whoever handed a call over is told that it is taken, and before that nothing of it has begun.
+    fn wait_for_call(&mut self, launcher: &OwnedFd, program: &OwnedFd, alive: &OwnedFd, watches: Watches) -> Option<Call> {
+        let mut watches = Some(watches.descriptor()?);
+        loop {
+            let mounts = self.mounts.as_ref()?;
+            let mut sources = [
+                PollFd::new(if watches.is_some() { program } else { launcher }.as_fd(), PollFlags::POLLIN),
+                PollFd::new(alive.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
+                PollFd::new(mounts.as_fd(), PollFlags::POLLPRI),
+            ];
+            match poll(&mut sources, PollTimeout::NONE) {
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(_) => return None,
+            }
+            let [spoken, gone, child, changed] = sources.map(|source| source.any().unwrap_or(false));
+            if gone || child || changed {
+                return None;
+            }
+            if spoken && let Some(watches) = watches.take() {
+                receive::<Ready>(program.as_fd()).ok()?;
+                send(launcher.as_fd(), &Ready, &[watches.as_fd()]).ok()?;
+            } else if spoken {
+                let call = Call::receive(launcher).ok()?;
+                return send(launcher.as_fd(), &Ready, &[]).is_ok().then_some(call);
+            }
+        }
+    }
+}
+
+const PROXY_STEP: &str = "make the way to the proxy";
+
 /// Makes the socket on which the call finds the proxy. It belongs to the call's own network; whoever accepts from it need not be in that.
-fn hand_out_listener(socket: &OwnedFd) -> Result<(), Failure> {
-    let step = "make the way to the proxy";
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, egress::PORT)).map_err(|error| Failure::system(step, &error))?;
-    send(socket.as_fd(), &FromSandbox::Proxy, &[listener.as_fd()]).map_err(|error| Failure::new(step, error.to_string()))
+fn proxy_listener() -> Result<TcpListener, Failure> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, egress::PORT)).map_err(|error| Failure::system(PROXY_STEP, &error))
+}
+
+fn hand_out(listener: &TcpListener, socket: &OwnedFd) -> Result<(), Failure> {
+    send(socket.as_fd(), &FromSandbox::Proxy, &[listener.as_fd()]).map_err(|error| Failure::new(PROXY_STEP, error.to_string()))
 }
 
 /// Tells the launcher which repositories there are now. What does not fit is covered as the person's own in later calls.
@@ -252,19 +343,14 @@ pub fn keep_identity((user, group): (Uid, Gid)) -> Result<(), Failure> {
 
 /// A pseudo-terminal of the sandbox's own. Its controlling end goes to the agent, its other end replaces the streams that asked for it;
 /// the person's own terminal never gets in.
-fn make_terminal(size: (u16, u16), launch: &Launch, streams: &mut [OwnedFd; 3], socket: &OwnedFd) -> Result<OwnedFd, Failure> {
+fn make_terminal(size: (u16, u16), socket: &OwnedFd) -> Result<(OwnedFd, OwnedFd), Failure> {
     let step = "make a terminal";
     let master = open("/dev/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(|errno| Failure::errno(step, errno))?;
     let peer = sys::terminal_peer(master.as_fd()).map_err(|error| Failure::system(step, &error))?;
     sys::set_window_size(master.as_fd(), size).map_err(|error| Failure::system(step, &error))?;
-    for (stream, wanted) in streams.iter_mut().zip(launch.terminal_streams) {
-        if wanted {
-            *stream = peer.try_clone().map_err(|error| Failure::system(step, &error))?;
-        }
-    }
     send(socket.as_fd(), &FromSandbox::Terminal, &[master.as_fd()]).map_err(|error| Failure::new(step, error.to_string()))?;
-    Ok(master)
+    Ok((master, peer))
 }
 
 struct Supervisor<'a> {
@@ -288,17 +374,8 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     /// Waits for the program, the agent, the launcher or the clock, whichever is first, and ends everything that is left.
-    fn watch(mut self, mask: &SigSet) -> Result<Exit, Failure> {
+    fn watch(mut self, Watching { children, mounts }: Watching) -> Result<Exit, Failure> {
         let step = "watch the program";
-        // Nothing in here can mount or unmount. So any change of the mounts comes from outside: a covered file was replaced on the
-        // host, which takes its cover along (mount_namespaces(7)). The kernel reports it here as an exceptional condition
-        // (proc_pid_mountinfo(5)).
-        let mounts = match self.private {
-            true => Some(fs::File::open("/proc/self/mountinfo").map_err(|error| Failure::system(step, &error))?),
-            false => None,
-        };
-        let children =
-            SignalFd::with_flags(mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(|errno| Failure::errno(step, errno))?;
         let mut status = None;
         let mut ended_by = None;
         while status.is_none() {

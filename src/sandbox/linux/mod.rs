@@ -26,6 +26,8 @@ pub mod sweep;
 pub mod system_calls;
 pub mod view;
 pub mod walk;
+pub mod warm;
+pub mod watches;
 
 use std::{io, path::Path};
 

@@ -22,7 +22,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat},
+    fcntl::{AtFlags, Flock, FlockArg, OFlag, openat},
     sys::{
         socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket},
         stat::{Mode, SFlag, fstatat, mkdirat, mknodat},
@@ -246,18 +246,23 @@ impl Journal {
 /// The first component of `place` that is absent, with its open parent; `None` if all is there, or if a component is a link or no folder,
 /// which the view then covers as it is. No link is followed, so a workspace cannot lead this outside.
 fn absent(place: &Path) -> Result<Option<(OwnedFd, std::ffi::OsString, PathBuf)>, Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut at = openat(AT_FDCWD, "/", flags, Mode::empty())?;
-    let mut path = PathBuf::from("/");
-    for component in place.components().skip(1) {
-        path.push(component);
-        let name: &OsStr = component.as_os_str();
-        match openat(at.as_fd(), name, flags, Mode::empty()) {
-            Ok(next) => at = next,
-            Err(Errno::ENOENT) => return Ok(Some((at, name.to_owned(), path))),
+    let mut path = place;
+    // From the innermost outwards: most often all is there but the last.
+    while let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+        let at = match beneath::folder(parent) {
+            Ok(at) => at,
+            Err(Errno::ENOENT) => {
+                path = parent;
+                continue;
+            }
             Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
             Err(errno) => return Err(errno),
-        }
+        };
+        return match fstatat(&at, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(None),
+            Err(Errno::ENOENT) => Ok(Some((at, name.to_owned(), path.to_path_buf()))),
+            Err(errno) => Err(errno),
+        };
     }
     Ok(None)
 }

@@ -5,6 +5,7 @@ use std::{
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -12,9 +13,10 @@ use super::{
     covers::{Absent, Cover, Covers},
     host_sockets::HostSockets,
     repository::{self, EXECUTING},
-    sweep::{self, Before},
+    sweep::Before,
     view::make_mountpoint,
-    walk,
+    walk::{self, Globs},
+    watches::Watches,
 };
 use crate::{
     policy::GitAccess,
@@ -37,11 +39,19 @@ pub struct Laid {
 
 /// Covers what is denied and protected. `outside` are denied places that lie in nothing granted, and whether each is a folder; `made` are
 /// repositories that earlier calls made.
-pub fn lay(plan: &Plan, outside: &[(PathBuf, bool)], mut sockets: HostSockets, made: &HashSet<PathBuf>) -> Result<Laid, Failure> {
+///
+/// `watches` are told of everything that is looked at for it.
+pub fn lay(
+    plan: &Plan,
+    outside: &[(PathBuf, bool)],
+    mut sockets: HostSockets,
+    made: &HashSet<PathBuf>,
+    globs: &Arc<Globs>,
+    watches: &mut Watches,
+) -> Result<Laid, Failure> {
     let mut covers = Covers::new(plan);
     let writable = is_writable(plan, &plan.workspace);
-    let globs = sweep::globs(plan)?;
-    let mut found = walk::walk(&plan.workspace, &plan.workspace, &globs, walk::Purpose::Cover)?;
+    let mut found = walk::walk(&plan.workspace, &plan.workspace, globs, walk::Purpose::Cover, watches)?;
     for path in &plan.deny {
         if !outside.iter().any(|(other, _)| other == path) {
             covers.resolve(path, Cover::Deny, Absent::Passes)?;
@@ -59,13 +69,14 @@ pub fn lay(plan: &Plan, outside: &[(PathBuf, bool)], mut sockets: HostSockets, m
     found.repositories.retain(|path| !is_made(path));
     found.bare.retain(|path| !is_made(path));
     let mut absent = Vec::new();
-    let git = git_folders(plan, &found);
+    let git = git_folders(plan, &found, watches);
     for folder in &git {
         for (path, cover) in git_covers(plan, folder) {
             covers.resolve(&path, cover, Absent::Passes)?;
         }
     }
     for place in named_by_configurations(plan, &found, &git) {
+        watches.content(&place);
         // What does not exist is for the sweep: a placeholder would have to be journalled before this process can know of it.
         match fs::canonicalize(&place) {
             // A place that holds the workspace names nothing in particular.
@@ -82,7 +93,10 @@ pub fn lay(plan: &Plan, outside: &[(PathBuf, bool)], mut sockets: HostSockets, m
     // What a protected folder holds may be a link to a file elsewhere in the workspace, which is then what runs.
     let mut folders: Vec<PathBuf> = protected(plan).into_iter().chain(found.protect.iter().cloned()).collect();
     folders.extend(git.iter().map(|folder| folder.join("hooks")));
-    for (folder, target) in folders.iter().flat_map(|folder| linked_from(folder).into_iter().map(move |target| (folder, target))) {
+    let links: Vec<(&PathBuf, PathBuf)> =
+        folders.iter().flat_map(|folder| linked_from(folder, watches).into_iter().map(move |target| (folder, target))).collect();
+    for (folder, target) in links {
+        watches.place(&target);
         match fs::canonicalize(&target) {
             // A link upwards names nothing that would run.
             Ok(real) if folder.starts_with(&real) => {}
@@ -95,7 +109,7 @@ pub fn lay(plan: &Plan, outside: &[(PathBuf, bool)], mut sockets: HostSockets, m
     closed.extend(git.iter().flat_map(|folder| EXECUTING.map(|name| folder.join(name))));
     for root in plan.roots.iter().filter(|root| root.access == Access::Write && !root.is_private()) {
         let below_workspace = root.target.strip_prefix(&plan.workspace).ok();
-        let by_glob = below_workspace.is_some_and(|below| below.ancestors().any(|part| is_named(&globs, part)));
+        let by_glob = below_workspace.is_some_and(|below| below.ancestors().any(|part| is_named(globs, part)));
         if by_glob || closed.iter().any(|path| root.target.starts_with(path)) {
             covers.insert(&root.target, Cover::Protect);
         }
@@ -116,13 +130,13 @@ pub fn lay(plan: &Plan, outside: &[(PathBuf, bool)], mut sockets: HostSockets, m
         make_mountpoint(path, *folder)?;
         covers.insert(path, Cover::Deny);
     }
-    let before = writable.then(|| Before::new(&plan.workspace, globs, &mut found, &git, &own_folders(plan), made, absent));
+    let before = writable.then(|| Before::new(&plan.workspace, Arc::clone(globs), &mut found, &git, &own_folders(plan), made, absent));
     let (hidden, protected) = covers.lay()?;
     Ok(Laid { hidden, protected, before })
 }
 
 /// Whether a part of a path below the workspace has a protected name.
-fn is_named(globs: &walk::Globs, part: &Path) -> bool {
+fn is_named(globs: &Globs, part: &Path) -> bool {
     !part.as_os_str().is_empty() && globs.protects(part)
 }
 
@@ -131,11 +145,15 @@ const LINK_DEPTH: usize = 4;
 const LINK_ENTRIES: usize = 2000;
 
 /// What the symbolic links in a protected folder lead to.
-fn linked_from(folder: &Path) -> Vec<PathBuf> {
+fn linked_from(folder: &Path, watches: &mut Watches) -> Vec<PathBuf> {
     let mut targets = Vec::new();
     let mut pending = vec![(folder.to_path_buf(), 0)];
     let mut seen = 0;
+    watches.place(folder);
     while let Some((folder, depth)) = pending.pop() {
+        if fs::symlink_metadata(&folder).is_ok_and(|found| found.is_dir()) {
+            watches.folder(&folder);
+        }
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             seen += 1;
             let Ok(kind) = entry.file_type() else { continue };
@@ -160,7 +178,7 @@ fn is_writable(plan: &Plan, path: &Path) -> bool {
 }
 
 /// The folders of all repositories that a call could change: the workspace's own, those below it, and those of their submodules.
-fn git_folders(plan: &Plan, found: &walk::Found) -> Vec<PathBuf> {
+fn git_folders(plan: &Plan, found: &walk::Found, watches: &mut Watches) -> Vec<PathBuf> {
     let own = plan.workspace.join(".git");
     let mut all: Vec<PathBuf> = plan.linked.iter().flat_map(|linked| [linked.common.clone(), linked.own.clone()]).collect();
     for path in found.repositories.iter().chain([&own]) {
@@ -170,11 +188,36 @@ fn git_folders(plan: &Plan, found: &walk::Found) -> Vec<PathBuf> {
         }
     }
     all.extend(found.bare.iter().cloned());
+    if watches.any() {
+        all.iter().for_each(|folder| watches.listing(&folder.join("modules")));
+        found.repositories.iter().for_each(|path| watches.content(path));
+    }
     let modules: Vec<PathBuf> = all.iter().flat_map(|folder| repository::modules_of(folder)).collect();
+    // A submodule's name may have slashes in it.
+    modules.iter().filter_map(|module| module.parent()).for_each(|parent| watches.folder(parent));
     all.extend(modules);
     all.sort();
     all.dedup();
+    if watches.any() {
+        all.iter().for_each(|folder| watch_repository(folder, watches));
+    }
     all
+}
+
+/// What is read of the folder of a repository.
+fn watch_repository(folder: &Path, watches: &mut Watches) {
+    watches.place(folder);
+    for name in EXECUTING {
+        watches.content(&folder.join(name));
+    }
+    for name in ["modules", "worktrees"] {
+        watches.listing(&folder.join(name));
+    }
+    for worktree in repository::worktrees_of(folder) {
+        for name in ["commondir", "config.worktree", "gitdir"] {
+            watches.content(&worktree.join(name));
+        }
+    }
 }
 
 /// The git folders that were the person's before any call: the workspace's own, and the one that it is linked to.

@@ -13,26 +13,40 @@ use std::{
 use super::{Failure, placeholder::name_of, sweep};
 use crate::sandbox::{message::Undone, plan::Plan};
 
+/// What stands in the name of a record before the number of the launcher.
+const CALL: &str = ".call-";
+/// The same for a sandbox that waits for its call.
+const AHEAD: &str = ".ahead-";
 /// The longest record that is read, in bytes.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
-/// The record of one call.
+/// The record of one call. Until that has begun, by a name that tells so: what changed by then was no call's doing.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
+    begun: bool,
 }
 
 impl Record {
     /// Makes the file for call `number` of this launcher, and opens it for the call's init.
-    pub fn begin(plan: &Plan, number: u64) -> Result<(Self, File), Failure> {
-        let path = plan.journals.join(format!("{}.call-{}-{number}", name_of(&plan.workspace), std::process::id()));
+    pub fn prepare(plan: &Plan, number: u64) -> Result<(Self, File), Failure> {
+        let path = plan.journals.join(format!("{}{AHEAD}{}-{number}", name_of(&plan.workspace), std::process::id()));
         let failure = |error: std::io::Error| Failure::system("write down what the workspace holds", &error).about(&path);
         fs::create_dir_all(&plan.journals).map_err(failure)?;
         // One of the same name is of a process that is long gone and had this one's number.
         let mut options = OpenOptions::new();
         let file =
             options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path).map_err(failure)?;
-        Ok((Self { path: path.clone() }, file))
+        Ok((Self { path: path.clone(), begun: false }, file))
+    }
+
+    /// The call begins.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        let name = self.path.file_name().map(|name| name.to_string_lossy().replacen(AHEAD, CALL, 1)).unwrap_or_default();
+        let path = self.path.with_file_name(name);
+        fs::rename(&self.path, &path).map_err(|error| Failure::system("write down that the call begins", &error).about(&self.path))?;
+        (self.path, self.begun) = (path, true);
+        Ok(())
     }
 
     /// The call has ended in order and was swept.
@@ -41,13 +55,25 @@ impl Record {
     }
 }
 
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.begun {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// Sweeps for the calls that were killed in the workspace of `plan`. To be called by whoever is alone in it.
 pub fn abandoned(plan: &Plan) -> Vec<Undone> {
-    let prefix = format!("{}.call-", name_of(&plan.workspace));
+    let name = name_of(&plan.workspace);
     let mut undone = Vec::new();
     for entry in fs::read_dir(&plan.journals).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+        let file = entry.file_name();
+        let Some(kind) = file.to_str().and_then(|file| file.strip_prefix(&name)) else { continue };
+        if kind.starts_with(CALL) {
             undone.extend(sweep_for(plan, &entry.path()));
+        }
+        if kind.starts_with(CALL) || kind.starts_with(AHEAD) {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -11,6 +11,7 @@ use std::{
     fs,
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -29,6 +30,7 @@ use super::{
     made::REPORT_CAP,
     repository::{self, EXECUTING},
     walk::{self, Found, Globs, Purpose, Stamp, stamp},
+    watches::Watches,
 };
 use crate::sandbox::message::{Undone, UndoneKind};
 
@@ -60,7 +62,7 @@ type Identity = (u64, u64);
 #[derive(Debug)]
 pub struct Before {
     workspace: PathBuf,
-    globs: Globs,
+    globs: Arc<Globs>,
     folders: Vec<(PathBuf, Stamp)>,
     /// Entries with a protected name, repositories, sockets: they stay as they are.
     /// They are told by their inodes: another thing in the place of one is new. Of what is hidden only the name counts.
@@ -85,7 +87,7 @@ impl Before {
     /// are places that must stay absent if they are.
     pub fn new(
         workspace: &Path,
-        globs: Globs,
+        globs: Arc<Globs>,
         found: &mut Found,
         git: &[PathBuf],
         own: &[PathBuf],
@@ -138,7 +140,7 @@ impl Before {
     }
 
     /// What a call that was killed had written down. Nothing is known of when folders changed, so everything is looked through.
-    pub fn recall(bytes: &[u8], workspace: &Path, globs: Globs) -> Result<Self, serde_json::Error> {
+    pub fn recall(bytes: &[u8], workspace: &Path, globs: Arc<Globs>) -> Result<Self, serde_json::Error> {
         let record: Record = serde_json::from_slice(bytes)?;
         let held = |names: Vec<(String, Identity)>| {
             let held = |name| Some((name, names.iter().find(|(held, _)| held == name)?.1));
@@ -260,7 +262,7 @@ impl Sweep<'_> {
 
     /// Looks through a folder that is new, or that was moved there.
     fn new_folder(&mut self, folder: &Path) {
-        let found = match walk::walk(&self.before.workspace, folder, &self.before.globs, Purpose::Sweep) {
+        let found = match walk::walk(&self.before.workspace, folder, &self.before.globs, Purpose::Sweep, &mut Watches::none()) {
             Ok(found) => found,
             Err(failure) => return self.report(folder, None, UndoneKind::NotSeen, Some(failure.to_string())),
         };
@@ -555,6 +557,6 @@ pub fn refuses_connections(path: &Path) -> bool {
 }
 
 /// Compiles the globs of a plan for a walk and the sweep that follows it.
-pub fn globs(plan: &crate::sandbox::plan::Plan) -> Result<Globs, Failure> {
-    Globs::new(&plan.deny_globs, &plan.protect_globs)
+pub fn globs(plan: &crate::sandbox::plan::Plan) -> Result<Arc<Globs>, Failure> {
+    Globs::new(&plan.deny_globs, &plan.protect_globs).map(Arc::new)
 }

@@ -13,6 +13,7 @@ use std::{
         unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::{
@@ -29,6 +30,8 @@ use super::{
     host_sockets::HostSockets,
     limits, protection,
     sweep::Before,
+    walk::Globs,
+    watches::Watches,
 };
 use crate::sandbox::{
     plan::{Access, Plan, Root},
@@ -65,9 +68,20 @@ struct Detached {
 
 /// Builds the view and moves this process into it. Needs new user, mount and PID namespaces. Steps that come before the old root
 /// is left look at the host; none that comes after can.
-pub fn build(plan: &Plan, sockets: HostSockets, made: &HashSet<PathBuf>) -> Result<View, Failure> {
+///
+/// `watches` are told of every place outside that the view depends on.
+pub fn build(
+    plan: &Plan,
+    sockets: HostSockets,
+    made: &HashSet<PathBuf>,
+    globs: &Arc<Globs>,
+    watches: &mut Watches,
+) -> Result<View, Failure> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .map_err(|errno| Failure::errno("make the mounts private", errno).with_remedy(super::probe::VIEW_REMEDY))?;
+    if watches.any() {
+        watch_host(plan, watches);
+    }
     let (roots, links) = copy_roots(plan)?;
     let devices = copy_devices()?;
     let outside = denied_outside(plan);
@@ -84,7 +98,7 @@ pub fn build(plan: &Plan, sockets: HostSockets, made: &HashSet<PathBuf>) -> Resu
     }
     // Where the roots really lie, which is where a program finds them.
     let seen = Plan { roots: roots.iter().map(|detached| detached.root.clone()).collect(), ..plan.clone() };
-    let protection::Laid { hidden, protected, before } = protection::lay(&seen, &outside, sockets, made)?;
+    let protection::Laid { hidden, protected, before } = protection::lay(&seen, &outside, sockets, made, globs, watches)?;
     if let Err(error) = symlink("../tmp", "/var/tmp").or_else(|error| if Path::new("/var/tmp").exists() { Ok(()) } else { Err(error) })
         && !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem)
     {
@@ -97,6 +111,23 @@ pub fn build(plan: &Plan, sockets: HostSockets, made: &HashSet<PathBuf>) -> Resu
     restrict("/dev", libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOEXEC)?;
     restrict("/", libc::MOUNT_ATTR_RDONLY)?;
     Ok(View { hidden, protected, process_limit, before })
+}
+
+/// Places of the host that are looked at before its root is left, and by the names that they have there.
+fn watch_host(plan: &Plan, watches: &mut Watches) {
+    let roots = plan.roots.iter().filter(|root| root.source == root.target).map(|root| &root.source);
+    for path in roots.chain(&plan.deny).chain(&plan.sockets) {
+        watches.place(path);
+    }
+    for path in protection::protected(plan) {
+        watches.place(&path);
+    }
+    for name in [".gitconfig", ".config/git/config"] {
+        watches.content(&plan.home.join(name));
+    }
+    for path in ["/etc/gitconfig", "/etc/resolv.conf"] {
+        watches.content(Path::new(path));
+    }
 }
 
 /// Locks every mount of the view to its place, by moving into a copy of it that belongs to a further user namespace.

@@ -12,7 +12,7 @@ use std::{
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::Failure;
+use super::{Failure, watches::Watches};
 use crate::policy::place::is_in_package_folder;
 
 /// The most entries that are looked at. Beyond, a glob cannot be promised to have found all that it covers, and nothing starts.
@@ -88,13 +88,16 @@ impl Globs {
 
 /// Walks through `folder`, which is the workspace or lies below it. A folder that cannot be read is itself denied where a `deny` glob could
 /// match in it: the program may be its owner and change its mode, or know the names in it.
-pub fn walk(workspace: &Path, folder: &Path, globs: &Globs, purpose: Purpose) -> Result<Found, Failure> {
+///
+/// `watches` are told of each folder before it is looked into.
+pub fn walk(workspace: &Path, folder: &Path, globs: &Globs, purpose: Purpose, watches: &mut Watches) -> Result<Found, Failure> {
     let step = "look through the workspace";
     let mut found = Found::default();
     let mut pending = vec![folder.to_path_buf()];
     let mut seen = 0usize;
     while let Some(folder) = pending.pop() {
         let failure = |error: &io::Error| Failure::system(step, error).about(&folder);
+        watches.folder(&folder);
         // Before its entries are read, so that what is made meanwhile shows as a change.
         let stamp = match stamp(&folder) {
             Ok(stamp) => stamp,
@@ -216,7 +219,7 @@ mod tests {
         std::os::unix::fs::symlink("..", at("a/loop")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("a/socket")).unwrap();
         let globs = Globs::new(&["**/.env".to_owned()], &["**/*.code-workspace".to_owned()]).unwrap();
-        let found = walk(root.path(), root.path(), &globs, Purpose::Cover).unwrap();
+        let found = walk(root.path(), root.path(), &globs, Purpose::Cover, &mut Watches::none()).unwrap();
         assert_eq!(found.deny, [at("a/.env")]);
         assert_eq!(found.protect, [at("a/b/x.code-workspace")]);
         assert_eq!(found.repositories, [at("a/b/.git")]);

@@ -1,0 +1,214 @@
+//! Sandboxes that are made ahead of their calls: a launch is then little more than an `exec`.
+//!
+//! One is made for each plan that is used, once no call runs, and is used once. Its namespaces, its view, its filters and its Landlock domain are those
+//! of any other; what it lacks is the call. It has [watches] on all that its view was made from: whatever the person or another call changed since
+//! makes it stale, and a stale one is thrown away. One that is not used for a while is thrown away as well, because what keeps absent
+//! places absent is on the host for as long as it lives.
+
+use std::{
+    collections::BTreeSet,
+    io::PipeReader,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{Failure, cgroup, enter::Call, recover::Record, watches};
+use crate::sandbox::message::{Ready, receive};
+
+/// How long one waits for a call.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long one may take to say that it has a call. A machine that is slower than this has other troubles.
+const TAKEN: Duration = Duration::from_secs(10);
+/// How long a call waits for one that is being made.
+const NEARLY: Duration = Duration::from_millis(200);
+
+/// The processes of a sandbox, and what the launcher keeps of it.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Its init.
+    pub pid: Pid,
+    /// On which it is handed its call.
+    pub handover: OwnedFd,
+    /// The repositories that the call made, once it has ended.
+    pub report: PipeReader,
+    /// What is removed once it has ended in order.
+    pub record: Option<Record>,
+    /// Removed with this.
+    pub group: Option<cgroup::Group>,
+}
+
+impl Sandbox {
+    /// Hands it a call that it has been made for.
+    pub fn hand(&mut self, call: &Call) -> Result<(), Failure> {
+        if let Some(record) = &mut self.record {
+            record.begin()?;
+        }
+        call.send(&self.handover).map_err(|error| Failure::new("hand the call to its sandbox", error.to_string()))
+    }
+
+    /// Hands a call to one that was made ahead, and waits until it has taken it. False where it is gone: it says that it has the call before anything of
+    /// that begins. One that says nothing at all may have begun, so that nobody else may be given the call.
+    fn hand_ahead(&mut self, call: &Call) -> Result<bool, Failure> {
+        if call.send(&self.handover).is_err() {
+            return Ok(false);
+        }
+        let mut source = [PollFd::new(self.handover.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut source, PollTimeout::try_from(TAKEN).unwrap_or(PollTimeout::MAX)) {
+            Ok(heard) if heard > 0 => Ok(receive::<Ready>(self.handover.as_fd()).is_ok()),
+            _ => Err(Failure::new("hand the call to its sandbox", format!("it was not taken within {} s", TAKEN.as_secs()))),
+        }
+    }
+}
+
+/// For what a sandbox can be made ahead: a plan, and whether it serves the file tools.
+pub type Use = (u32, bool);
+
+#[derive(Debug)]
+struct Warm {
+    made_for: Use,
+    sandbox: Sandbox,
+    /// What tells of changes, once it is ready.
+    watches: Option<OwnedFd>,
+    /// The host's sockets that it would have covered.
+    sockets: BTreeSet<PathBuf>,
+    since: Instant,
+    /// It was told to end.
+    doomed: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Pool {
+    all: Vec<Warm>,
+    /// What is used, and when it was last.
+    uses: Vec<(Use, Instant)>,
+}
+
+impl Pool {
+    /// Notes a use, or that one is expected.
+    pub fn used(&mut self, made_for: Use) {
+        self.uses.retain(|(other, _)| *other != made_for);
+        self.uses.push((made_for, Instant::now()));
+    }
+
+    /// For what one should be made.
+    pub fn wanted(&self) -> Vec<Use> {
+        let lacks = |made_for: &Use| !self.all.iter().any(|warm| warm.made_for == *made_for);
+        let recent = self.uses.iter().rev().filter(|(_, when)| when.elapsed() < IDLE);
+        recent.map(|(made_for, _)| *made_for).filter(lacks).collect()
+    }
+
+    /// No more of these are wanted until the next use.
+    pub fn unwanted(&mut self, made_for: Use) {
+        self.uses.retain(|(other, _)| *other != made_for);
+    }
+
+    /// Takes one that is being made.
+    pub fn add(&mut self, made_for: Use, sandbox: Sandbox, sockets: BTreeSet<PathBuf>) {
+        self.all.push(Warm { made_for, sandbox, watches: None, sockets, since: Instant::now(), doomed: false });
+    }
+
+    /// Hands a call to one that is as it would be made now, `sockets` being what the host listens on now. Whatever is not is told to end, and `None`
+    /// says that nothing of the call has begun.
+    ///
+    /// # Errors
+    /// If it cannot be known whether anything has.
+    pub fn hand(&mut self, made_for: Use, call: &Call, sockets: impl FnOnce() -> BTreeSet<PathBuf>) -> Result<Option<Sandbox>, Failure> {
+        let at = self.all.iter().position(|warm| warm.made_for == made_for && !warm.doomed);
+        let Some((at, warm)) = at.and_then(|at| Some((at, self.all.get_mut(at)?))) else { return Ok(None) };
+        let end = Instant::now() + NEARLY;
+        while warm.is_awaited() {
+            match end.checked_duration_since(Instant::now()) {
+                Some(left) => warm.wait(left.max(Duration::from_millis(1))),
+                None => warm.end(),
+            }
+        }
+        let fresh = !warm.doomed && warm.watches.as_ref().is_some_and(|watches| !watches::have_told(watches)) && warm.sockets == sockets();
+        // By another name until here: what changed before was no call's doing.
+        let begun = fresh && warm.sandbox.record.as_mut().is_none_or(|record| record.begin().is_ok());
+        let taken = if begun { warm.sandbox.hand_ahead(call) } else { Ok(false) };
+        if let Ok(true) = taken {
+            return Ok(Some(self.all.remove(at).sandbox));
+        }
+        if let Some(record) = warm.sandbox.record.take() {
+            record.end();
+        }
+        warm.end();
+        self.unwanted(made_for);
+        taken.map(|_| None)
+    }
+
+    /// What has to be waited on besides everything else: those that are not ready.
+    pub fn sources(&self) -> Vec<PollFd<'_>> {
+        let awaited = self.all.iter().filter(|warm| warm.is_awaited());
+        awaited.map(|warm| PollFd::new(warm.sandbox.handover.as_fd(), PollFlags::POLLIN)).collect()
+    }
+
+    /// Hears those that have something to say, without waiting.
+    pub fn hear(&mut self) {
+        self.all.iter_mut().filter(|warm| warm.is_awaited()).for_each(|warm| warm.wait(Duration::ZERO));
+    }
+
+    /// Ends those that were not used for long. When the next one is due.
+    pub fn expire(&mut self) -> Option<Duration> {
+        self.all.iter_mut().filter(|warm| warm.since.elapsed() >= IDLE).for_each(Warm::end);
+        self.all.iter().filter(|warm| !warm.doomed).map(|warm| IDLE.saturating_sub(warm.since.elapsed())).min()
+    }
+
+    /// Ends those that `which` names.
+    pub fn end(&mut self, which: impl Fn(Use) -> bool) {
+        self.all.iter_mut().filter(|warm| which(warm.made_for)).for_each(Warm::end);
+    }
+
+    /// The plans that they are made for; one that was told to end lives until it is buried.
+    pub fn plans(&self) -> impl Iterator<Item = u32> {
+        self.all.iter().map(|warm| warm.made_for.0)
+    }
+
+    /// Forgets the one whose init has ended. Whether there was one.
+    pub fn bury(&mut self, pid: Pid) -> bool {
+        let before = self.all.len();
+        self.all.retain(|warm| warm.sandbox.pid != pid);
+        self.all.len() < before
+    }
+
+    /// The inits of all of them, to be waited for at the end.
+    pub fn drain(&mut self) -> Vec<Pid> {
+        self.all.iter_mut().for_each(Warm::end);
+        self.all.iter().map(|warm| warm.sandbox.pid).collect()
+    }
+}
+
+impl Warm {
+    /// Whether it is still being made.
+    fn is_awaited(&self) -> bool {
+        !self.doomed && self.watches.is_none()
+    }
+
+    /// Waits for it to say that it is ready. One that says anything else ends.
+    fn wait(&mut self, patience: Duration) {
+        let mut source = [PollFd::new(self.sandbox.handover.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        if poll(&mut source, timeout) != Ok(1) {
+            return;
+        }
+        match receive::<Ready>(self.sandbox.handover.as_fd()) {
+            Ok((Ready, mut watches)) if !watches.is_empty() => self.watches = watches.pop(),
+            _ => self.end(),
+        }
+    }
+
+    /// As the first process of its PID namespace it takes the other one along.
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.doomed, true) {
+            let _ = kill(self.sandbox.pid, Signal::SIGKILL);
+        }
+    }
+}
