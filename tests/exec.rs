@@ -53,3 +53,5 @@ mod setup;
 mod support;
 #[path = "exec/task.rs"]
 mod task;
+#[path = "exec/warm.rs"]
+mod warm;

@@ -287,6 +287,11 @@ impl Plan {
         Duration::from_millis(self.limits.wall_ms)
     }
 
+    /// The innermost root around a path, as it is seen from inside; of two at one place the later.
+    pub fn innermost(&self, path: &Path) -> Option<&Root> {
+        self.roots.iter().filter(|root| is_at_or_below(path, &root.target)).max_by_key(|root| root.target.as_os_str().len())
+    }
+
     /// The environment of a call: the policy's list and nothing else, with `HOME` and `TMPDIR` as they are inside, and on `PATH` only
     /// folders that are visible and not writable, so that no call can plant a program for the next one.
     pub fn environment(&self, policy: &Policy, session: &Session) -> Vec<(String, String)> {
@@ -316,16 +321,21 @@ impl Plan {
     fn visible_path(&self, path: &str) -> String {
         let mut kept: Vec<&str> = Vec::new();
         for entry in path.split(':').filter(|entry| entry.starts_with('/')) {
-            let innermost = self
-                .roots
-                .iter()
-                .filter(|root| Path::new(entry).starts_with(&root.target))
-                .max_by_key(|root| root.target.components().count());
+            let innermost = self.innermost(Path::new(entry));
             if innermost.is_some_and(|root| root.access == Access::Read) && !kept.contains(&entry) {
                 kept.push(entry);
             }
         }
         if kept.is_empty() { DEFAULT_PATH.to_owned() } else { kept.join(":") }
+    }
+}
+
+/// [`Path::starts_with`] for a folder that is written without detours, which most paths are as well: it is asked thousands of times a launch.
+fn is_at_or_below(path: &Path, folder: &Path) -> bool {
+    let (bytes, above) = (path.as_os_str().as_encoded_bytes(), folder.as_os_str().as_encoded_bytes());
+    match bytes.strip_prefix(above) {
+        Some(rest) => above == b"/" || rest.is_empty() || rest.starts_with(b"/"),
+        None => (memchr::memmem::find(bytes, b"//").is_some() || memchr::memmem::find(bytes, b"/.").is_some()) && path.starts_with(folder),
     }
 }
 
@@ -476,4 +486,19 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list.sort();
     list.dedup();
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_path_is_below_a_folder_as_the_standard_library_has_it(path in "(/[ab.]{0,2}){0,5}/?", folder in "(/[ab]{1,2}){1,3}|/") {
+            let (path, folder) = (Path::new(&path), Path::new(&folder));
+            prop_assert_eq!(is_at_or_below(path, folder), path.starts_with(folder), "{} {}", path.display(), folder.display());
+        }
+    }
 }

@@ -145,6 +145,7 @@ impl Stage {
     fn serve(&mut self, control: &OwnedFd) -> i32 {
         let code = loop {
             let due = self.warm.expire();
+            self.clean_up();
             // What is wanted ahead is made when nothing else is to be done.
             let patience = if self.to_make_ahead().is_some() { Some(Duration::ZERO) } else { due };
             let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];

@@ -74,11 +74,7 @@ impl<'a> Covers<'a> {
         if depth > 40 {
             return Err(Failure::new(step, "too many symbolic links").about(path));
         }
-        let Some(root) =
-            self.plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count())
-        else {
-            return Ok(());
-        };
+        let Some(root) = self.plan.innermost(path) else { return Ok(()) };
         let writable = root.access == Access::Write;
         if cover == Cover::Protect && !writable {
             return Ok(());
@@ -142,9 +138,7 @@ impl<'a> Covers<'a> {
         for place in target.ancestors() {
             match fs::canonicalize(place) {
                 Ok(real) => {
-                    let around = self.plan.roots.iter().filter(|root| real.starts_with(&root.target));
-                    let innermost = around.max_by_key(|root| root.target.components().count());
-                    return innermost.is_some_and(|root| root.access == Access::Write && !root.is_private());
+                    return self.plan.innermost(&real).is_some_and(|root| root.access == Access::Write && !root.is_private());
                 }
                 // A further dangling link, or `..` after what is not there: where that leads depends on what is made.
                 Err(_) if fs::symlink_metadata(place).is_ok() || place.file_name().is_none() => return true,

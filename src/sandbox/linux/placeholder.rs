@@ -144,8 +144,7 @@ pub fn name_of(workspace: &Path) -> String {
 }
 
 fn writable(plan: &Plan, path: &Path) -> bool {
-    let innermost = plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count());
-    innermost.is_some_and(|root| root.access == Access::Write && !root.is_private())
+    plan.innermost(path).is_some_and(|root| root.access == Access::Write && !root.is_private())
 }
 
 impl Journal {

@@ -173,8 +173,7 @@ fn linked_from(folder: &Path, watches: &mut Watches) -> Vec<PathBuf> {
 }
 
 fn is_writable(plan: &Plan, path: &Path) -> bool {
-    let innermost = plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count());
-    innermost.is_some_and(|root| root.access == Access::Write)
+    plan.innermost(path).is_some_and(|root| root.access == Access::Write)
 }
 
 /// The folders of all repositories that a call could change: the workspace's own, those below it, and those of their submodules.

@@ -115,7 +115,9 @@ pub fn build(
 
 /// Places of the host that are looked at before its root is left, and by the names that they have there.
 fn watch_host(plan: &Plan, watches: &mut Watches) {
-    let roots = plan.roots.iter().filter(|root| root.source == root.target).map(|root| &root.source);
+    // The kernel's own files are what it says, whenever it is asked.
+    let kernels = |path: &PathBuf| ["/sys", "/proc", "/dev"].iter().any(|place| path.starts_with(place));
+    let roots = plan.roots.iter().filter(|root| root.source == root.target).map(|root| &root.source).filter(|path| !kernels(path));
     for path in roots.chain(&plan.deny).chain(&plan.sockets) {
         watches.place(path);
     }
@@ -286,9 +288,8 @@ fn copy_in_workspace(plan: &Plan, root: &mut Root) -> Result<OwnedFd, Failure> {
 /// With the host's network, names must resolve: `/etc/resolv.conf` is often a link to a file that a service keeps elsewhere.
 fn resolver_configuration(plan: &Plan) -> Option<Root> {
     let real = fs::canonicalize("/etc/resolv.conf").ok()?;
-    let around = plan.roots.iter().filter(|root| real.starts_with(&root.target));
     // A private folder in the host's place does not hold it.
-    let visible = around.max_by_key(|root| root.target.components().count()).is_some_and(|root| !root.is_private());
+    let visible = plan.innermost(&real).is_some_and(|root| !root.is_private());
     let granted = plan.roots.iter().any(|root| Path::new("/etc/resolv.conf").starts_with(&root.target));
     (granted && !visible).then(|| Root { target: real.clone(), source: real, access: Access::Read, required: false, copy: None })
 }
@@ -312,9 +313,8 @@ fn copy_devices() -> Result<Vec<(&'static str, OwnedFd)>, Failure> {
 /// that a program is told "permission denied" and not that there is nothing.
 fn denied_outside(plan: &Plan) -> Vec<(PathBuf, bool)> {
     let outside = |path: &&PathBuf| {
-        let innermost = plan.roots.iter().filter(|root| path.starts_with(&root.target)).max_by_key(|root| root.target.components().count());
         // A copy shows what the host has, links included, and they are followed as in any granted folder.
-        innermost.is_none_or(|root| root.source != root.target)
+        plan.innermost(path).is_none_or(|root| root.source != root.target)
     };
     plan.deny.iter().filter(outside).filter_map(|path| Some((path.clone(), fs::metadata(path).ok()?.is_dir()))).collect()
 }

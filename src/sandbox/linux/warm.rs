@@ -156,10 +156,12 @@ impl Pool {
         self.all.iter_mut().filter(|warm| warm.is_awaited()).for_each(|warm| warm.wait(Duration::ZERO));
     }
 
-    /// Ends those that were not used for long. When the next one is due.
+    /// Ends those that were not used for long, and forgets uses that are as long ago. When the next one is due.
     pub fn expire(&mut self) -> Option<Duration> {
         self.all.iter_mut().filter(|warm| warm.since.elapsed() >= IDLE).for_each(Warm::end);
-        self.all.iter().filter(|warm| !warm.doomed).map(|warm| IDLE.saturating_sub(warm.since.elapsed())).min()
+        self.uses.retain(|(_, when)| when.elapsed() < IDLE);
+        let living = self.all.iter().filter(|warm| !warm.doomed).map(|warm| warm.since);
+        living.chain(self.uses.iter().map(|(_, when)| *when)).map(|since| IDLE.saturating_sub(since.elapsed())).min()
     }
 
     /// Ends those that `which` names.
@@ -167,9 +169,10 @@ impl Pool {
         self.all.iter_mut().filter(|warm| which(warm.made_for)).for_each(Warm::end);
     }
 
-    /// The plans that they are made for; one that was told to end lives until it is buried.
+    /// The plans that they are made for, or will be in a moment; one that was told to end lives until it is buried.
     pub fn plans(&self) -> impl Iterator<Item = u32> {
-        self.all.iter().map(|warm| warm.made_for.0)
+        let soon = self.uses.iter().filter(|(_, when)| when.elapsed() < IDLE).map(|(made_for, _)| made_for.0);
+        self.all.iter().map(|warm| warm.made_for.0).chain(soon)
     }
 
     /// Forgets the one whose init has ended. Whether there was one.

@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     fs,
     os::fd::{AsFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use nix::sys::{
@@ -21,8 +21,11 @@ use nix::sys::{
 /// The most places that are watched for one sandbox. More take longer than is won.
 const MOST: usize = 4096;
 
+/// The most links that are followed one after another (path_resolution(7)).
+const LINKS: u8 = 40;
+
 /// File systems that nobody changes from elsewhere, by their number in statfs(2).
-const LOCAL: [libc::c_long; 8] = [
+const LOCAL: [libc::c_long; 10] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
     0x9123_683e, // Btrfs
@@ -31,6 +34,8 @@ const LOCAL: [libc::c_long; 8] = [
     0xf2f5_2010, // F2FS
     0x2fc1_2fc1, // ZFS
     0xca45_1a4e, // bcachefs
+    0x7371_7368, // SquashFS, which nobody changes at all
+    0xe0f5_e1e2, // EROFS, likewise
 ];
 
 /// See the module.
@@ -38,6 +43,8 @@ const LOCAL: [libc::c_long; 8] = [
 pub struct Watches {
     inotify: Option<Inotify>,
     watched: HashMap<PathBuf, AddWatchFlags>,
+    /// Where paths lead, as far as they were followed.
+    ways: HashMap<PathBuf, Option<PathBuf>>,
 }
 
 impl Watches {
@@ -64,53 +71,73 @@ impl Watches {
 
     /// Watches a place that may or may not be there: that it stays what it is, or absent, and the way to it, links included.
     pub fn place(&mut self, path: &Path) {
-        if self.inotify.is_none() {
-            return;
-        }
-        for step in path.ancestors().filter(|step| fs::symlink_metadata(step).is_ok_and(|found| found.is_symlink())) {
-            self.add(step, AddWatchFlags::IN_ATTRIB);
-            if let Some(Ok(parent)) = step.parent().map(fs::canonicalize) {
-                self.folder(&parent);
-            }
-        }
-        if let Ok(real) = fs::canonicalize(path) {
+        if let Some(real) = self.resolve(path, LINKS) {
             self.add(&real, AddWatchFlags::IN_ATTRIB);
-            return self.way(&real);
-        }
-        // A link that leads nowhere is looked for where it leads.
-        let dangling = |step: &&Path| fs::symlink_metadata(step).is_ok() && fs::canonicalize(step).is_err();
-        let leads = path.ancestors().find(dangling).and_then(|step| Some(step.parent()?.join(fs::read_link(step).ok()?)));
-        for absent in leads.as_deref().into_iter().chain([path]) {
-            if let Some(above) = absent.ancestors().find_map(|above| fs::canonicalize(above).ok()) {
-                self.folder(&above);
-                self.way(&above);
-            }
         }
     }
 
     /// Watches a place that is listed, if it is a folder.
     pub fn listing(&mut self, path: &Path) {
-        self.place(path);
-        if let Ok(real) = fs::canonicalize(path)
-            && real.is_dir()
-        {
-            self.folder(&real);
+        if let Some(real) = self.resolve(path, LINKS) {
+            self.add(&real, AddWatchFlags::IN_ATTRIB);
+            if real.is_dir() {
+                self.folder(&real);
+            }
         }
     }
 
     /// Watches a place that is read, if it is a file.
     pub fn content(&mut self, path: &Path) {
-        self.place(path);
-        if let Ok(real) = fs::canonicalize(path)
-            && real.is_file()
-        {
-            self.add(&real, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB);
+        if let Some(real) = self.resolve(path, LINKS) {
+            let read = if real.is_file() { AddWatchFlags::IN_MODIFY } else { AddWatchFlags::empty() };
+            self.add(&real, read | AddWatchFlags::IN_ATTRIB);
         }
     }
 
-    /// Watches that the folders above a place stay where they are.
-    fn way(&mut self, real: &Path) {
-        real.ancestors().skip(1).for_each(|above| self.add(above, AddWatchFlags::empty()));
+    /// Where a path leads, with each step on the way watched: that it stays where it is, or that nothing comes to be there.
+    fn resolve(&mut self, path: &Path, links: u8) -> Option<PathBuf> {
+        self.inotify.as_ref()?;
+        if let Some(known) = self.ways.get(path) {
+            return known.clone();
+        }
+        let real = self.step(path, links);
+        self.ways.insert(path.to_path_buf(), real.clone());
+        real
+    }
+
+    fn step(&mut self, path: &Path, links: u8) -> Option<PathBuf> {
+        let mut components = path.components();
+        let (above, last) = match components.next_back()? {
+            Component::RootDir => return Some(PathBuf::from("/")),
+            last => (components.as_path(), last),
+        };
+        let above = self.resolve(above, links)?;
+        let name = match last {
+            Component::Normal(name) => name,
+            Component::ParentDir => return Some(above.parent().unwrap_or(&above).to_path_buf()),
+            _ => return Some(above),
+        };
+        let here = above.join(name);
+        match fs::symlink_metadata(&here) {
+            Ok(found) if found.is_symlink() => {
+                self.folder(&above);
+                self.add(&here, AddWatchFlags::IN_ATTRIB);
+                let content = fs::read_link(&here).ok()?;
+                self.resolve(&above.join(content), links.checked_sub(1)?)
+            }
+            Ok(_) => {
+                self.add(&here, AddWatchFlags::empty());
+                Some(here)
+            }
+            Err(_) => {
+                if above.is_dir() {
+                    self.folder(&above)
+                } else {
+                    self.add(&above, AddWatchFlags::IN_ATTRIB)
+                }
+                None
+            }
+        }
     }
 
     /// What tells of changes; none where not all could be watched.
