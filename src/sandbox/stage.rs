@@ -80,19 +80,14 @@ const END_PATIENCE: Duration = Duration::from_secs(20);
 
 struct Registered {
     plan: Plan,
+    /// Whether something that calls write is laid over something else for each of them, which must not be done twice at a time.
+    has_copies: bool,
     /// For what sandboxes are made ahead.
     expected: Option<Expected>,
     made: Made,
     globs: Arc<Globs>,
     program: Filters,
     worker: Filters,
-}
-
-impl Registered {
-    /// Whether something that calls write is laid over something else for each of them, which must not be done twice at a time.
-    fn has_copies(&self) -> bool {
-        self.plan.roots.iter().any(|root| root.copy.is_some())
-    }
 }
 
 struct Living {
@@ -147,7 +142,15 @@ impl Stage {
             let due = self.warm.expire();
             self.clean_up();
             // What is wanted ahead is made when nothing else is to be done.
-            let patience = if self.to_make_ahead().is_some() { Some(Duration::ZERO) } else { due };
+            let calm = self.is_calm();
+            let pending = self.warm.any_spoiled() || self.to_make_ahead().is_some();
+            let idle_work = calm && pending;
+            let patience = match pending {
+                true if calm => Some(Duration::ZERO),
+                // A call that goes on is looked at again.
+                true => Some(due.unwrap_or(CALM).min(CALM)),
+                false => due,
+            };
             let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
             sources.extend(self.warm.sources());
             let timeout = patience.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
@@ -173,7 +176,11 @@ impl Stage {
                     Err(MessageError::Closed) => break 0,
                     Err(_) => break 1,
                 }
-            } else if !happened && let Some(made_for) = self.to_make_ahead() {
+            } else if !happened
+                && idle_work
+                && !self.warm.end_spoiled()
+                && let Some(made_for) = self.to_make_ahead()
+            {
                 self.make_ahead(made_for);
             }
         };
@@ -181,15 +188,18 @@ impl Stage {
         code
     }
 
-    /// For what a sandbox is to be made now. Not beside a call that has just begun, which changes what the view would be made from, nor where
-    /// something is laid over something else that a call may be writing.
+    /// Whether no call has just begun: it has the machine for itself, and changes what a view would be made from.
+    fn is_calm(&self) -> bool {
+        self.living.values().all(|living| living.since.elapsed() > CALM)
+    }
+
+    /// For what a sandbox is to be made now. Not where something is laid over something else that a call may be writing.
     fn to_make_ahead(&self) -> Option<Use> {
-        let calm = self.living.values().all(|living| living.since.elapsed() > CALM);
         let fits = |made_for: &Use| {
             let registered = self.plans.get(&made_for.0).and_then(|registered| registered.as_ref().ok());
-            registered.is_some_and(|registered| !registered.has_copies() || self.living.is_empty())
+            registered.is_some_and(|registered| !registered.has_copies || self.living.is_empty())
         };
-        self.warm.wanted().into_iter().find(fits).filter(|_| calm)
+        self.warm.wanted().into_iter().find(fits)
     }
 
     fn make_ahead(&mut self, made_for: Use) {
@@ -225,7 +235,8 @@ impl Stage {
             let worker = seccomp::compile(plan.network, Audience::Worker)?;
             let made = Made::load(&plan.journals, &plan.workspace);
             let globs = sweep::globs(&plan)?;
-            Ok(Registered { plan, expected, made, globs, program, worker })
+            let has_copies = plan.roots.iter().any(|root| root.copy.is_some() && root.source.exists());
+            Ok(Registered { plan, has_copies, expected, made, globs, program, worker })
         })();
         self.plans.entry(id).or_insert(registered);
         if let Some(expected) = expected {
@@ -243,7 +254,7 @@ impl Stage {
     fn try_launch(&mut self, launch: Launch, streams: [OwnedFd; 3], socket: &OwnedFd) -> Result<(), Failure> {
         let plan = launch.plan;
         let (expected, has_copies) = match self.plans.get(&plan) {
-            Some(Ok(registered)) => (registered.expected, registered.has_copies()),
+            Some(Ok(registered)) => (registered.expected, registered.has_copies),
             Some(Err(failure)) => return Err(failure.clone()),
             None => return Err(Failure::new(STEP, "its plan was never registered")),
         };
@@ -267,7 +278,7 @@ impl Stage {
         if has_copies {
             // What this call writes is below what they show.
             let plans = &self.plans;
-            self.warm.end(|(other, _)| plans.get(&other).is_some_and(|other| other.as_ref().is_ok_and(Registered::has_copies)));
+            self.warm.spoil(|(other, _)| plans.get(&other).is_some_and(|other| other.as_ref().is_ok_and(|other| other.has_copies)));
         }
         let (sandbox, handed) = match warm {
             Some(warm) => (warm, Ok(())),

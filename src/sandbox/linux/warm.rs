@@ -79,6 +79,8 @@ struct Warm {
     /// The host's sockets that it would have covered.
     sockets: BTreeSet<PathBuf>,
     since: Instant,
+    /// It is not used any more, and ended when there is nothing else to be done.
+    spoiled: bool,
     /// It was told to end.
     doomed: bool,
 }
@@ -112,7 +114,7 @@ impl Pool {
 
     /// Takes one that is being made.
     pub fn add(&mut self, made_for: Use, sandbox: Sandbox, sockets: BTreeSet<PathBuf>) {
-        self.all.push(Warm { made_for, sandbox, watches: None, sockets, since: Instant::now(), doomed: false });
+        self.all.push(Warm { made_for, sandbox, watches: None, sockets, since: Instant::now(), spoiled: false, doomed: false });
     }
 
     /// Hands a call to one that is as it would be made now, `sockets` being what the host listens on now. Whatever is not is told to end, and `None`
@@ -121,7 +123,7 @@ impl Pool {
     /// # Errors
     /// If it cannot be known whether anything has.
     pub fn hand(&mut self, made_for: Use, call: &Call, sockets: impl FnOnce() -> BTreeSet<PathBuf>) -> Result<Option<Sandbox>, Failure> {
-        let at = self.all.iter().position(|warm| warm.made_for == made_for && !warm.doomed);
+        let at = self.all.iter().position(|warm| warm.made_for == made_for && !warm.doomed && !warm.spoiled);
         let Some((at, warm)) = at.and_then(|at| Some((at, self.all.get_mut(at)?))) else { return Ok(None) };
         let end = Instant::now() + NEARLY;
         while warm.is_awaited() {
@@ -140,7 +142,7 @@ impl Pool {
         if let Some(record) = warm.sandbox.record.take() {
             record.end();
         }
-        warm.end();
+        warm.spoiled = true;
         self.unwanted(made_for);
         taken.map(|_| None)
     }
@@ -164,9 +166,25 @@ impl Pool {
         living.chain(self.uses.iter().map(|(_, when)| *when)).map(|since| IDLE.saturating_sub(since.elapsed())).min()
     }
 
-    /// Ends those that `which` names.
-    pub fn end(&mut self, which: impl Fn(Use) -> bool) {
-        self.all.iter_mut().filter(|warm| which(warm.made_for)).for_each(Warm::end);
+    /// Uses none of those that `which` names any more, and makes none in their place before the next such call.
+    pub fn spoil(&mut self, which: impl Fn(Use) -> bool) {
+        for warm in self.all.iter_mut().filter(|warm| which(warm.made_for)) {
+            warm.spoiled = true;
+        }
+        self.uses.retain(|(made_for, _)| !self.all.iter().any(|warm| warm.spoiled && warm.made_for == *made_for));
+    }
+
+    /// Ends those that are not used any more. Whether there were any.
+    pub fn end_spoiled(&mut self) -> bool {
+        let mut spoiled = self.all.iter_mut().filter(|warm| warm.spoiled && !warm.doomed).peekable();
+        let any = spoiled.peek().is_some();
+        spoiled.for_each(Warm::end);
+        any
+    }
+
+    /// Whether any has to be ended.
+    pub fn any_spoiled(&self) -> bool {
+        self.all.iter().any(|warm| warm.spoiled && !warm.doomed)
     }
 
     /// The plans that they are made for, or will be in a moment; one that was told to end lives until it is buried.
