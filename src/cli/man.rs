@@ -20,6 +20,8 @@ Examples:
   portcullis man policy diff | man -l -
   portcullis man --dir ~/.local/share/man/man1";
 
+const CHANGES: &str = include_str!("../../.packaging/CHANGELOG.md");
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Write all pages into this folder, which is made where it does not exist, instead of printing one.
@@ -69,7 +71,7 @@ fn write(command: &Command, folder: &Path) -> io::Result<()> {
 /// The page of one command, in the order that man-pages(7) gives to sections.
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let version = concat!("portcullis ", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).source(version).manual("Portcullis");
+    let man = Man::new(command.clone()).date(date()).source(version).manual("User Commands");
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
@@ -83,6 +85,12 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// When the newest version was released, so that the pages of a version are the same whenever they are made.
+fn date() -> &'static str {
+    let heading = CHANGES.lines().find(|line| line.starts_with("## ")).unwrap_or_default();
+    heading.split_once('(').map_or("", |(_, date)| date.trim_end_matches(')'))
+}
+
 /// What stands below the help. A paragraph whose first line is a title becomes a section; lines that are indented stay as they are.
 fn sections(text: &str) -> Roff {
     let mut roff = Roff::new();
@@ -91,6 +99,7 @@ fn sections(text: &str) -> Roff {
         let (first, rest) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
         let title = first.strip_suffix(':').filter(|title| !title.starts_with(' ') && title.len() < 20);
         match title {
+            Some("Exit codes") => drop(roff.control("SH", ["EXIT STATUS"])),
             Some(title) => drop(roff.control("SH", [title.to_uppercase().as_str()])),
             None if in_notes => drop(roff.control("PP", [])),
             None => drop(roff.control("SH", ["NOTES"])),
