@@ -83,7 +83,8 @@ fn fish_completes_with_its_completions() {
         return skip("fish_completes_with_its_completions", "fish is not installed");
     }
     let folder = completions("fish", "portcullis.fish");
-    let complete = |line: &str| said(run(folder.path(), "fish", &["--no-config", "-c", &format!("source portcullis.fish; complete -C '{line}'")]));
+    let complete =
+        |line: &str| said(run(folder.path(), "fish", &["--no-config", "-c", &format!("source portcullis.fish; complete -C '{line}'")]));
     assert!(complete("portcullis pol").starts_with("policy\t"), "{}", complete("portcullis pol"));
     assert!(complete("portcullis policy di").starts_with("diff\t"));
     assert_eq!(complete("portcullis nothing-of-the-ki"), "");
@@ -180,7 +181,11 @@ fn system(takes: bool) -> TempDir {
         fs::create_dir_all(root.path().join(folder)).unwrap();
     }
     fs::write(root.path().join("usr/share/portcullis/apparmor"), include_str!("../.packaging/apparmor")).unwrap();
-    let parser = format!("#!/bin/sh\necho \"$1\" >>\"{0}/asked\"\ncase $1 in --skip-kernel-load) exit {1};; esac\n", root.path().display(), u8::from(!takes));
+    let parser = format!(
+        "#!/bin/sh\necho \"$1\" >>\"{0}/asked\"\ncase $1 in --skip-kernel-load) exit {1};; esac\n",
+        root.path().display(),
+        u8::from(!takes)
+    );
     for (name, text) in [("apparmor_parser", parser.as_str()), ("aa-enabled", "#!/bin/sh\n")].into_iter().chain(SCRIPTS) {
         let path = root.path().join("bin").join(name);
         fs::write(&path, text).unwrap();

@@ -4,9 +4,10 @@ a command in it.
     container.py CONTEXT COMMAND...
 
 CONTEXT is a JSON object: `hostUsers`, `runAsUser`, `allowPrivilegeEscalation`, `dropAll`, `procMount` (Default, Unmasked), `seccompProfile`
-(RuntimeDefault, Unconfined), `readOnlyRootFilesystem`, and `writable`, the folders of its volumes. The network is the caller's, as a pod has one.
+(RuntimeDefault, Localhost, Unconfined), `readOnlyRootFilesystem`, and `writable`, the folders of its volumes. The network is the caller's, as a pod has one.
 
-What containerd's default seccomp profile refuses to a process without CAP_SYS_ADMIN, and the paths that it masks, stand in here as lists.
+What containerd's default seccomp profile refuses to a process without CAP_SYS_ADMIN, and the paths that it masks, stand in here as lists. The local
+profile refuses the same but for what a sandbox is made with.
 """
 
 import ctypes
@@ -21,12 +22,10 @@ NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID = 0x20000, 0x4000000, 0x8000000, 0x100000
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 MASKED = ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/scsi", "/proc/timer_list", "/sys/firmware"]
 READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
-# mount, umount2, pivot_root, setns, unshare, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr; clone, clone3.
-NEW_MOUNTS = [428, 429, 430, 431, 432, 433, 442]
-NUMBERS = {
-    "x86_64": (0xC000003E, [165, 166, 155, 308, 272] + NEW_MOUNTS, 56, 435),
-    "aarch64": (0xC00000B7, [40, 39, 41, 268, 97] + NEW_MOUNTS, 220, 435),
-}
+# clone; mount, umount2, pivot_root, unshare, sethostname; setns.
+NUMBERS = {"x86_64": (0xC000003E, 56, [165, 166, 155, 272, 170], 308), "aarch64": (0xC00000B7, 220, [40, 39, 41, 97, 161], 268)}
+# Everywhere the same: open_tree, move_mount, mount_setattr; fsopen, fsconfig, fsmount, fspick; clone3.
+OPEN_TREES, NEW_MOUNTS, CLONE3 = [428, 429, 442], [430, 431, 432, 433], 435
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,15 +46,18 @@ def set_read_only(path, on, recursive=False):
         raise OSError(ctypes.get_errno(), f"mount_setattr {path}")
 
 
-def refuse_as_a_runtime_does():
-    architecture, refused, clone, clone3 = NUMBERS[platform.machine()]
+def refuse_as_a_runtime_does(local):
+    architecture, clone, views, setns = NUMBERS[platform.machine()]
+    refused = [setns] + NEW_MOUNTS + ([] if local else views + OPEN_TREES)
     load, equal, any_bit, give = 0x20, 0x15, 0x45, 0x06
     allow, eperm, enosys = 0x7FFF0000, 0x00050001, 0x00050026
     code = [(load, 0, 0, 4), (equal, 1, 0, architecture), (give, 0, 0, allow), (load, 0, 0, 0)]
     for number in refused:
         code += [(equal, 0, 1, number), (give, 0, 0, eperm)]
-    code += [(equal, 0, 1, clone3), (give, 0, 0, enosys)]
-    code += [(equal, 0, 3, clone), (load, 0, 0, 16), (any_bit, 0, 1, 0x7E020000), (give, 0, 0, eperm), (give, 0, 0, allow)]
+    code += [(equal, 0, 1, CLONE3), (give, 0, 0, enosys)]
+    if not local:
+        code += [(equal, 0, 3, clone), (load, 0, 0, 16), (any_bit, 0, 1, 0x7E020000), (give, 0, 0, eperm)]
+    code += [(give, 0, 0, allow)]
     text = b"".join(struct.pack("HBBI", *instruction) for instruction in code)
     held = ctypes.create_string_buffer(text)
     program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(held))
@@ -101,10 +103,10 @@ def main(context, command):
             libc.prctl(24, ctypes.c_ulong(capability), 0, 0, 0)
     if host_users:
         os.setuid(user)
-    if not context["allowPrivilegeEscalation"] or context["seccompProfile"] == "RuntimeDefault":
+    if not context["allowPrivilegeEscalation"] or context["seccompProfile"] != "Unconfined":
         call("prctl", 38, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
-    if context["seccompProfile"] == "RuntimeDefault":
-        refuse_as_a_runtime_does()
+    if context["seccompProfile"] != "Unconfined":
+        refuse_as_a_runtime_does(context["seccompProfile"] == "Localhost")
     # A uid other than 0 has no capabilities left behind this; uid 0 has those of its bounding set.
     os.execvp(command[0], command)
 
