@@ -19,11 +19,12 @@ mod support;
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write as _,
     os::unix::fs::{PermissionsExt as _, symlink},
     process::Command,
 };
 
-use portcullis::model::scripted::{ScriptedModel, Turn};
+use portcullis::model::scripted::{RecordedRequest, ScriptItem, ScriptedModel, Turn};
 use support::{Ended, World, binary, finish, one, shell, skip, start};
 
 const README: &str = include_str!("../README.md");
@@ -53,7 +54,7 @@ const OTHERWISE: &[(&str, Expect)] = &[
     ("portcullis policy explain command 'git push origin main'", Ends(1, "it asks")),
     ("portcullis policy explain read ~/.ssh/id_ed25519", Ends(1, "it is refused")),
     ("portcullis policy diff workspace-write networked", Ends(1, "the second lets calls do more")),
-    ("portcullis audit verify --anchor 2:a99f", Ends(9, "the head is that of another machine's ledger")),
+    ("portcullis audit verify --anchor 2:a99f", Ends(8, "the head is that of another machine's ledger")),
 ];
 
 /// A block between fences.
@@ -150,17 +151,24 @@ fn has(program: &str) -> bool {
 
 #[test]
 fn every_line_of_shell_does_what_it_says() {
-    // An answer that every schema here takes, as often as one is asked for.
-    let model = start((0..64).map(|_| Turn::message("{\"functions\": []}")));
+    // An answer that every schema here takes, as often as one is asked for, and the one call that `doctor` asks for.
+    let answer = |request: &RecordedRequest| {
+        let asked = String::from_utf8_lossy(&request.body).contains("Please use the note tool") && request.outputs().is_empty();
+        vec![if asked { ScriptItem::call("note", r#"{"text": "portcullis"}"#) } else { ScriptItem::message("{\"functions\": []}") }]
+    };
+    let model = start((0..64).map(|_| Turn::computed(answer)));
     let (world, sink) = (prepared(&model), collector::Sink::new());
     let (mut ran, mut used) = (0, BTreeSet::new());
     for (line, shown) in typed() {
         let otherwise = OTHERWISE.iter().position(|(begin, _)| line.starts_with(begin));
         used.extend(otherwise);
-        let code = match otherwise.map(|at| &OTHERWISE[at].1) {
-            Some(Cannot(_)) => continue,
-            Some(Ends(code, _)) => *code,
-            None => 0,
+        let (code, because) = match otherwise.map(|at| &OTHERWISE[at].1) {
+            Some(Cannot(why)) => {
+                std::io::stderr().write_all(format!("not run here: {line}: {why}\n").as_bytes()).unwrap();
+                continue;
+            }
+            Some(Ends(code, why)) => (*code, *why),
+            None => (0, "it is an example of what works"),
         };
         if let Some(lacking) = ["npm", "jq"].into_iter().find(|program| line.contains(program) && !has(program)) {
             assert!(std::env::var_os("PORTCULLIS_NO_SKIP").is_none(), "{lacking} is not installed");
@@ -168,7 +176,7 @@ fn every_line_of_shell_does_what_it_says() {
             continue;
         }
         let ended = finish(&mut typing(&world, &model, &sink.url, line));
-        assert_eq!(ended.code(), Some(code), "{line}\n{ended:#?}");
+        assert_eq!(ended.code(), Some(code), "{line}: {because}\n{ended:#?}");
         said_as_shown(line, &shown, &ended);
         ran += 1;
     }
