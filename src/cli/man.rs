@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         return match write(&all, folder) {
             Ok(()) => Exit::Success,
             Err(error) => {
-                report(&format!("the pages could not be written to {}: {error}", folder.display()));
+                report(&format!("the pages cannot be written to {}: {error}", folder.display()));
                 Exit::Output
             }
         };
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     match page(command) {
         Ok(text) => output::print(&String::from_utf8_lossy(&text)).err().unwrap_or(Exit::Success),
         Err(error) => {
-            report(&format!("the page could not be made: {error}"));
+            report(&format!("the page cannot be made: {error}"));
             Exit::Failure
         }
     }
