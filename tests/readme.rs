@@ -182,6 +182,7 @@ fn every_line_of_shell_does_what_it_says() {
     }
     assert_eq!(used.len(), OTHERWISE.len(), "an entry of the table is no longer in the README");
     assert!(ran > 35, "{ran}");
+    assert!(README.contains(&format!("portcullis_{}-1_amd64.deb", env!("CARGO_PKG_VERSION"))), "the package is that of another version");
     assert!(!sink.taken("/v1/logs").is_empty() && !sink.taken("/v1/traces").is_empty());
 }
 
