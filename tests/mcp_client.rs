@@ -17,6 +17,8 @@ mod support;
 mod approving;
 #[path = "mcp/calling.rs"]
 mod calling;
+#[path = "mcp/conformance.rs"]
+mod conformance;
 #[path = "mcp/guests.rs"]
 mod guests;
 #[path = "mcp/harm.rs"]
@@ -25,3 +27,5 @@ mod harm;
 mod prefix;
 #[path = "mcp/published.rs"]
 mod published;
+#[path = "mcp/remote.rs"]
+mod remote;

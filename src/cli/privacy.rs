@@ -7,6 +7,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::mcp::client::Way;
+
 use super::{
     endpoint::Provider,
     exec::ExecError,
@@ -102,7 +104,13 @@ fn look(provider: &Provider) -> Result<Privacy, ExecError> {
         "commands of the model's reach what the policy lets them reach; `portcullis policy show` says what that is",
     ];
     let mut otherwise = otherwise.map(str::to_owned).to_vec();
-    let servers = super::mcp::guests::names(&folders).join(", ");
+    let servers = super::mcp::guests::servers(&folders);
+    let remote = servers.iter().filter_map(|(name, server)| match &server.way {
+        Way::Remote(remote) => Some(format!("the MCP server {name} at {} is sent what the model calls it with", remote.url)),
+        Way::Command(_) => None,
+    });
+    otherwise.extend(remote);
+    let servers = servers.into_keys().collect::<Vec<_>>().join(", ");
     if !servers.is_empty() {
         otherwise.push(format!(
             "the MCP servers {servers} are given what the model calls them with, and reach what their own policies let them reach; `portcullis mcp \

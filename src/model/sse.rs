@@ -194,7 +194,7 @@ impl<S> Guarded<S> {
 }
 
 /// An error and what caused it, in one line.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

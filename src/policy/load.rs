@@ -31,10 +31,14 @@ static PRESETS: [(&str, &str); 5] = [
 ];
 
 /// Policies that have a name and are no choice for a session, so that no list shows them.
-static OTHERS: [(&str, &str); 1] = [(SERVER_PRESET, include_str!("../../policies/mcp-server.toml"))];
+static OTHERS: [(&str, &str); 2] =
+    [(REMOTE_PRESET, include_str!("../../policies/mcp-remote.toml")), (SERVER_PRESET, include_str!("../../policies/mcp-server.toml"))];
 
 /// What an MCP server is confined by where nobody chose anything.
 pub const SERVER_PRESET: &str = "mcp-server";
+
+/// What passes messages on to one that is reached over HTTP is confined by, likewise. The server's own host is added to what it reaches.
+pub const REMOTE_PRESET: &str = "mcp-remote";
 
 /// Where the layers of a session's policy may lie.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -69,6 +69,9 @@ pub enum Program {
     Worker,
     /// One attempt of `portcullis selftest`, confined as a program is: its request on standard input, what it saw on standard output.
     Probe,
+    /// What passes messages on to a server that is reached over HTTP: on standard input a line that says which, then the protocol's messages; on
+    /// standard output those of the server. It starts nothing.
+    Remote,
     /// A program, with what it and all that it starts reach for observed and told at its end.
     Observed(Vec<String>),
     /// The steps of `portcullis policy verify`, confined as a program is: a list on standard input, an answer to each on standard output.

@@ -207,8 +207,9 @@ impl Stage {
         let (group, handle) = session.as_mut().and_then(|session| session.call(&plan.limits).ok()).unzip();
         let (report, report_end) = std::io::pipe().map_err(|error| Failure::system(step, &error))?;
         let made = registered.made.living();
-        let observing = match &launch.program {
+        let special = match &launch.program {
             Program::Observed(_) => Some(seccomp::compile(plan.network, Audience::Observed)?),
+            Program::Remote => Some(seccomp::compile(plan.network, Audience::Proxy)?),
             _ => None,
         };
         match sys::clone_into_namespaces(namespace_flags(plan)) {
@@ -219,7 +220,7 @@ impl Stage {
             Ok(Fork::Child) => {
                 let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
                 let ordinary = if launch.program == Program::Worker { &registered.worker } else { &registered.program };
-                let filters = observing.as_ref().unwrap_or(ordinary);
+                let filters = special.as_ref().unwrap_or(ordinary);
                 init::run(
                     Call {
                         plan,

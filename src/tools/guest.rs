@@ -1,12 +1,16 @@
 //! Calls of the tools of MCP servers, by the same way as any other: decided, asked about, recorded, and only then carried out.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     capture::Capture,
     file,
     gate::{Gate, GateError},
+    live::Lines,
     outcome::{Done, broken},
     registry::{Invocation, parse},
     shell::record_connections,
@@ -70,7 +74,19 @@ impl Gate {
 
     /// Carries out a call of a server's tool.
     pub(super) async fn guest(&self, id: &str, call: &GuestCall) -> Result<Done, GateError> {
-        let Some(reply) = self.guests.call(&self.launcher, call).await else {
+        let live = self.live.borrow().clone();
+        let (sender, mut told) = unbounded_channel::<String>();
+        // Nobody who looks on is nobody to tell.
+        let watch = live.is_some().then_some(sender);
+        let mut lines = live.map(|live| Lines::new(id, live, Arc::clone(&self.redactor)));
+        let called = self.guests.call(&self.launcher, call, watch);
+        let passed_on = async {
+            while let (Some(line), Some(lines)) = (told.recv().await, &mut lines) {
+                lines.push(line.as_bytes());
+            }
+        };
+        let (reply, ()) = tokio::join!(called, passed_on);
+        let Some(reply) = reply else {
             return Ok(Done::failed("Error: there is no such server.".to_owned()));
         };
         record_connections(&self.log, &self.redactor, id, reply.connections, reply.connections_more)?;

@@ -62,6 +62,24 @@ fn a_tool_of_a_server_asks_with_its_reach_and_can_be_allowed_for_the_session() {
 }
 
 #[test]
+fn what_a_server_says_of_its_progress_is_seen_while_the_call_runs_and_is_no_part_of_its_result() {
+    let setting = Setting::new().sized(100, 40);
+    approve(&setting.host);
+    let file = setting.host.state.join("mcp.toml");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + "decisions = { progress = \"allow\" }\n").unwrap();
+    let turns = [Turn::call("h__progress", "{}"), Turn::message("One.")];
+    let Some(session) = setting.begin("what_a_server_says_of_its_progress", turns) else { return };
+    session.line("go");
+    let screen = session.wait("progress: 3 of 3: step 3");
+    // The call is not over, and its words cannot leave their line.
+    assert!(screen.contains("progress: 1 of 3: step 1") && !screen.contains("One."), "{screen}");
+    session.turn("One.");
+    assert_eq!(told(&session), "progress");
+    session.keys(&["C-d"]);
+    assert_eq!(session.ended(), 0);
+}
+
+#[test]
 fn a_server_that_changed_is_asked_about_when_a_session_begins() {
     let setting = Setting::new().sized(120, 40).untrusting();
     approve(&setting.host);

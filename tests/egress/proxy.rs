@@ -56,6 +56,52 @@ fn the_proxy_is_confined_has_no_key_and_goes_with_its_session() {
     assert!(ran.out.contains("network True") && ran.out.contains("gone True"), "{ran:#?}");
 }
 
+/// Kills the proxy of a session between two calls.
+const KILL: &str = r#"
+import json, os, signal, subprocess, sys, time
+policy, workspace, program = sys.argv[1:4]
+served = subprocess.Popen([program, "mcp", "serve", "--policy", policy, "--workspace", workspace], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def ask(number, method, params):
+    served.stdin.write(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode() + b"\n")
+    served.stdin.flush()
+    while True:
+        answer = json.loads(served.stdout.readline())
+        if answer.get("id") == number:
+            return json.dumps(answer)
+def proxies():
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if b"__egress" in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0") and f"PPid:\t{served.pid}\n" in open(f"/proc/{pid}/status").read():
+                found.append(int(pid))
+        except OSError:
+            pass
+    return found
+ask(1, "initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}})
+call = {"name": "run_sandboxed", "arguments": {"command": "curl -sS http://allowed.test/hello; curl -sS http://other.test/"}}
+print("first", ask(2, "tools/call", call))
+before = proxies()
+os.kill(before[0], signal.SIGKILL)
+print("second", ask(3, "tools/call", call))
+after = proxies()
+print("another", len(before) == 1 and len([pid for pid in after if pid != before[0]]) == 1)
+served.stdin.close()
+print("code", served.wait())
+"#;
+
+#[test]
+fn a_proxy_that_was_killed_is_started_anew_and_holds_to_the_same_rules() {
+    let Some(mut stage) = Stage::new("a_proxy_that_was_killed_is_started_anew_and_holds_to_the_same_rules") else { return };
+    let policy = stage.policy("allow = [\"allowed.test\"]");
+    let (program, workspace) = (super::support::program().display().to_string(), stage.path("ws").display().to_string());
+    let ran = stage.run(&["/usr/bin/python3", "-c", KILL, &policy, &workspace, &program]);
+    for call in ["first", "second"] {
+        let line = ran.out.lines().find(|line| line.starts_with(call)).unwrap_or_else(|| panic!("{ran:#?}"));
+        assert!(line.contains("hello") && line.contains("other.test:80"), "{ran:#?}");
+    }
+    assert!(ran.out.contains("another True") && ran.out.contains("code 0"), "{ran:#?}");
+}
+
 #[test]
 fn many_connections_long_heads_and_clients_that_say_nothing_are_borne() {
     let Some(mut stage) = Stage::new("many_connections_long_heads_and_clients_that_say_nothing_are_borne") else { return };

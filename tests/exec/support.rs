@@ -116,6 +116,12 @@ impl World {
         Played { ended, requests: model.requests(), connections: model.connections() }
     }
 
+    /// The same without the log of what was played before, so that there is one.
+    pub fn play_after_log(&self, turns: impl IntoIterator<Item = Turn>) -> Played {
+        let _ = fs::remove_dir_all(self.path("state/log"));
+        self.play(turns)
+    }
+
     /// The logs, one for each session.
     pub fn logs(&self) -> Vec<PathBuf> {
         let all = fs::read_dir(self.path("state/log")).into_iter().flatten().map(|entry| entry.unwrap().path());

@@ -42,6 +42,7 @@ def tools():
         {"name": "image", "description": "An image.", "inputSchema": OBJECT},
         {"name": "structured", "description": "Structured.", "inputSchema": OBJECT},
         {"name": "environment", "description": "Its variables.", "inputSchema": OBJECT},
+        {"name": "progress", "description": "Says how far it is.", "inputSchema": OBJECT},
         {"name": "fails", "description": "Fails.", "inputSchema": OBJECT, "annotations": {"readOnlyHint": True}},
         {"name": "swap", "description": "Says that its list changed, and changes it.", "inputSchema": OBJECT},
     ]
@@ -142,6 +143,13 @@ def answer(message):
             return {"content": [{"type": "image", "data": PNG, "mimeType": "image/png"}]}
         if name == "structured":
             return {"content": [], "structuredContent": {"answer": 42}}
+        if name == "progress":
+            token = params.get("_meta", {}).get("progressToken")
+            for step in range(1, 4):
+                told = {"progressToken": token, "progress": step, "total": 3, "message": f"step {step}\n\x1b[31m"}
+                send({"method": "notifications/progress", "params": told})
+            # It can be seen before the call is over.
+            time.sleep(1)
         failed = {"isError": True} if name == "fails" else {}
         return {"content": [{"type": "text", "text": call(name, params.get("arguments", {}))}], **failed}
     return {}

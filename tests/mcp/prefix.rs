@@ -36,7 +36,7 @@ fn five_servers_with_shuffled_lists_leave_every_request_a_prefix_of_the_next() {
     let offered: Vec<String> = names(&bodies[0]).into_iter().skip_while(|name| !name.contains("__")).collect();
     let mut sorted = offered.clone();
     sorted.sort();
-    assert!(offered.len() == 5 * 16 && offered == sorted, "{offered:?}");
+    assert!(offered.len() == 5 * 17 && offered == sorted, "{offered:?}");
     // Another session is told the very same.
     fs::remove_dir_all(world.path("state/log")).unwrap();
     let again = world.play([]).well();

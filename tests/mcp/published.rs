@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     guests::{approve, names},
-    support::{World, call, finish, one, skip},
+    support::{Running, World, call, finish, one, skip, wait_until},
 };
 
 const VARIABLE: &str = "PORTCULLIS_MCP_SERVERS";
@@ -104,4 +104,34 @@ fn the_server_time_tells_the_time() {
     let told: Value = serde_json::from_str(&played.output()).unwrap();
     assert!(told["datetime"].as_str().unwrap().starts_with("20"), "{told}");
     assert!(names(&played.bodies()[0]).contains(&"time__convert_time".to_owned()));
+}
+
+#[test]
+fn the_server_everything_answers_over_http_and_says_how_far_it_is() {
+    let test = "the_server_everything_answers_over_http_and_says_how_far_it_is";
+    let Some(folder) = std::env::var_os(VARIABLE).map(PathBuf::from) else {
+        return skip(test, &format!("{VARIABLE} names no folder with published servers"));
+    };
+    let world = World::new();
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = world.program("/usr/bin/node");
+    server.arg(folder.join("node_modules/@modelcontextprotocol/server-everything/dist/index.js")).arg("streamableHttp");
+    let server = Running::start(server.env("PORT", port.to_string()), "");
+    wait_until("the server listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let added = finish(&mut world.command(&["mcp", "add", "everything", "--url", &format!("http://127.0.0.1:{port}/mcp")]));
+    assert_eq!(added.code(), Some(0), "{added:#?}");
+    let text = world.read("state/mcp.toml") + "decisions = { \"*\" = \"allow\" }\n";
+    world.write("state/mcp.toml", text);
+    approve(&world, "everything");
+    let turns = [
+        one(call("everything__echo", json!({"message": "hello"}))),
+        one(call("everything__get-tiny-image", json!({}))),
+        one(call("everything__trigger-long-running-operation", json!({"duration": 1, "steps": 2}))),
+    ];
+    let played = world.play(turns).well();
+    let outputs = played.outputs();
+    assert!(outputs[0].contains("hello") && outputs[1].contains("[image ") && outputs[2].contains("completed"), "{outputs:?}");
+    server.signal(15);
+    server.end();
 }

@@ -1,6 +1,11 @@
 //! The official clients: the Python SDK and the inspector.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Stdio,
+};
 
 use serde_json::Value;
 
@@ -62,4 +67,37 @@ fn the_inspector_lists_and_calls() {
     assert_eq!(host.read("made").as_deref(), Some("inspected\n"));
     let refused = run(&["--method", "tools/call", "--tool-name", "run_sandboxed", "--tool-arg", "command=cat ~/.ssh/id_ed25519"]);
     assert!(refused["isError"] == true && !refused.to_string().contains(SECRET), "{refused}");
+}
+
+/// The conformance tool speaks HTTP, so somebody else's proxy (`mcp-proxy`) stands before this program. Its scenarios that are about tools, prompts and
+/// resources of a server made for it are not for this one.
+#[test]
+fn the_conformance_tool_finds_nothing_wrong() {
+    let test = "the_conformance_tool_finds_nothing_wrong";
+    let Some(folder) = named("PORTCULLIS_MCP_CONFORMANCE", test, "folder with the conformance tool") else { return };
+    let Some(proxy) = named("PORTCULLIS_MCP_PROXY", test, "proxy from HTTP to standard input and output") else { return };
+    let host = Host::new();
+    let mut command = host.bare_program(&proxy);
+    command.args(["--port", "0", "--"]).arg(program()).args(["mcp", "serve", "--workspace"]).arg(&host.workspace);
+    let mut running = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let url = BufReader::new(running.stderr.take().unwrap()).lines().map_while(Result::ok).find_map(|line| {
+        said.push_str(&line);
+        let from = line.find("http://127.0.0.1:").filter(|_| line.contains("running on"))?;
+        Some(format!("{}/mcp", line[from..].split_whitespace().next()?))
+    });
+    let results: Vec<(&str, Ended)> = ["server-initialize", "ping", "tools-list"]
+        .into_iter()
+        .map(|scenario| {
+            let mut command = host.bare_program(&format!("{folder}/node_modules/node/bin/node"));
+            command.arg(format!("{folder}/node_modules/@modelcontextprotocol/conformance/dist/index.js"));
+            command.args(["server", "--scenario", scenario, "--url", url.as_deref().unwrap_or_else(|| panic!("{said}"))]);
+            (scenario, Ended::from(command.output().unwrap()))
+        })
+        .collect();
+    running.kill().unwrap();
+    running.wait().unwrap();
+    for (scenario, ended) in results {
+        assert!(ended.stdout.contains("Passed: 1/1, 0 failed, 0 warnings"), "{scenario}: {ended:?}");
+    }
 }

@@ -113,3 +113,26 @@ fn the_policy_explains_what_then_happens_and_tells_nothing_of_the_disk() {
     assert_eq!((&asked["tool"], &asked["decision"]), (&json!("policy_explain"), &json!("allow")));
     assert_eq!(intent(&host, "delete")["decision"], "refuse");
 }
+
+#[test]
+fn the_persons_hooks_have_their_say_at_the_beginning_and_the_end() {
+    let host = Host::new();
+    let hook = |on: &str, answer: &str| {
+        format!("[[hook]]\non = \"{on}\"\ncommand = [\"/bin/sh\", \"-c\", \"cat > {on}; {answer}\"]\npolicy = \"workspace-write\"\n")
+    };
+    let settings = host.state.join("hooks.toml");
+    fs::create_dir_all(&host.state).unwrap();
+    fs::write(&settings, format!("schema = 1\n{}{}", hook("session-start", "echo '{}'"), hook("session-stop", "echo '{}'"))).unwrap();
+    let mut caller = Caller::new(&host, &[]);
+    let ran = caller.sh("ls").text;
+    assert!(ran.contains("session-start") && !ran.contains("session-stop"), "{ran}");
+    caller.end().done();
+    assert!(host.has("session-stop"));
+    fs::write(&settings, format!("schema = 1\n{}", hook("session-start", "echo '{\\\"decision\\\":\\\"refuse\\\"}'"))).unwrap();
+    let mut refused = Caller::new(&host, &[]);
+    while !refused.has_ended() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let refused = refused.end();
+    assert!(refused.code == 1 && refused.stderr.contains("there is no session: the hook"), "{refused:?}");
+}

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     approval::question::{Line, LineKind},
-    mcp::client::{Approved, Lock, ServerSettings, identity::Identity},
+    mcp::client::{Approved, Lock, Reached, ServerSettings},
     sandbox::Session,
     ui::choice::choose,
 };
@@ -49,5 +49,9 @@ pub(in crate::cli) fn ask(session: &Session, folders: &Folders) -> Result<(), Mc
 
 fn files_changed(before: &Approved, server: &ServerSettings, session: &Session, folders: &Folders) -> Option<String> {
     let (_, place) = place(server, session, folders).ok()?;
-    Identity::of(&server.command, place.search_path()).map_or_else(Some, |now| before.files_changed(&now))
+    match place.look(&server.way) {
+        Ok(Reached::Command { identity, .. }) => before.files_changed(&identity),
+        Ok(Reached::Remote(_)) => None,
+        Err(why) => Some(why),
+    }
 }

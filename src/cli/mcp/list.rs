@@ -6,14 +6,20 @@ use super::{
     guests::standing,
     settings,
 };
-use crate::{mcp::client::Lock, ui::sanitize::visible_line};
+use crate::{
+    mcp::client::{Lock, Way},
+    ui::sanitize::visible_line,
+};
 
 pub(super) fn run(folders: &Folders) -> Result<Exit, McpError> {
     let settings = settings(folders)?;
     let approved = Lock::new(&folders.state).load()?;
     let mut text = String::new();
     for (name, server) in &settings.servers {
-        let command = server.command.iter().map(|word| visible_line(word)).collect::<Vec<_>>().join(" ");
+        let command = match &server.way {
+            Way::Command(command) => command.iter().map(|word| visible_line(word)).collect::<Vec<_>>().join(" "),
+            Way::Remote(remote) => visible_line(&remote.url),
+        };
         let state = match standing(name, server, &approved, folders) {
             Ok(approved) => {
                 let tools = approved.tools.iter().filter(|tool| server.offers(&tool.name)).count();

@@ -71,6 +71,12 @@ Your servers are in mcp.toml in the configuration folder (~/.config/portcullis, 
   decisions = { get_current_time = \"allow\" } # allow, ask or forbid; \"*\" is all others, which ask unless given
   timeout = \"60s\"                           # of one call
 
+A server that is reached over HTTP has an address instead of a command, and is reached through the proxy, by rules for that host and port alone:
+  [server.board]
+  url = \"https://mcp.example.org/mcp\"
+  bearer = \"BOARD_TOKEN\"                    # the variable that holds a token; secrets do not stand in this file
+  headers = { X-Team = \"BOARD_TEAM\" }       # likewise
+
 A session uses a server only as it was approved by `portcullis mcp review`. No repository can add one.";
 
 /// Does it.

@@ -9,14 +9,11 @@ use std::{
 use super::{
     super::{exit::Exit, output, resolve::Folders},
     McpError, bad,
-    guests::{environment, own_policy, place, session},
+    guests::{own_policy, place, session},
     settings,
 };
 use crate::{
-    mcp::client::{
-        Approved, Connection, Lock, ServerSettings,
-        identity::{Identity, Measured},
-    },
+    mcp::client::{Approved, Connection, Lock, Reached, ServerSettings, Way, identity::Measured},
     policy::summary,
     sandbox::{Launcher, Session},
     ui::sanitize::{visible, visible_line},
@@ -81,26 +78,19 @@ pub(super) fn examine(
 ) -> Result<(Approved, String), McpError> {
     let own = own_policy(server, folders)?;
     let (policy, place) = place(server, session, folders)?;
-    let identity = Identity::of(&server.command, place.search_path()).map_err(McpError::Command)?;
+    let reached = place.look(&server.way).map_err(McpError::Command)?;
     // Before the event loop and its threads: the launcher must start small.
     let launcher = Arc::new(Launcher::start()?);
     let plan = launcher.register(place.plan.without_clock())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(McpError::Runtime)?;
-    let launch = place.launch(plan, &server.command, &identity);
+    let launch = place.launch(plan, &reached);
     let (tools, refused) = runtime.block_on(async {
-        let connection = Connection::open(&launcher, launch).await?;
+        let connection = Connection::open(&launcher, launch, &reached).await?;
         let tools = connection.tools().await;
         connection.close().await;
         tools
     })?;
-    let approved = Approved {
-        command: server.command.clone(),
-        identity,
-        environment: environment(server),
-        policy: own.name.clone(),
-        fingerprint: own.fingerprint(),
-        tools,
-    };
+    let approved = Approved { reached, environment: server.environment(), policy: own.name.clone(), fingerprint: own.fingerprint(), tools };
     let text = shown(name, server, &approved, &refused, &summary(&policy, true, true), before);
     Ok((approved, text))
 }
@@ -125,15 +115,7 @@ fn shown(
     before: Option<&Approved>,
 ) -> String {
     let mut out = format!("server       {}\n", visible_line(name));
-    for (place, word) in approved.command.iter().enumerate() {
-        out.push_str(&format!("{}{}\n", if place == 0 { "command      " } else { "             " }, visible_line(word)));
-    }
-    let measured =
-        |measured: &Measured| format!("{}\n             sha256:{}", visible_line(&measured.path.display().to_string()), measured.sha256);
-    out.push_str(&format!("program      {}\n", measured(&approved.identity.program)));
-    if let Some(script) = &approved.identity.script {
-        out.push_str(&format!("script       {}\n", measured(script)));
-    }
+    out.push_str(&shown_way(&approved.reached));
     let variables = if approved.environment.is_empty() { "none".to_owned() } else { approved.environment.join(" ") };
     out.push_str(&format!("variables    {}\n", visible_line(&variables)));
     out.push_str(&format!("policy       {} sha256:{}\n", visible_line(&approved.policy), approved.fingerprint));
@@ -169,6 +151,37 @@ fn shown(
     out
 }
 
+fn shown_way(reached: &Reached) -> String {
+    let mut out = String::new();
+    match reached {
+        Reached::Command { command, identity } => {
+            for (place, word) in command.iter().enumerate() {
+                out.push_str(&format!("{}{}\n", if place == 0 { "command      " } else { "             " }, visible_line(word)));
+            }
+            let measured = |measured: &Measured| {
+                format!("{}\n             sha256:{}", visible_line(&measured.path.display().to_string()), measured.sha256)
+            };
+            out.push_str(&format!("program      {}\n", measured(&identity.program)));
+            if let Some(script) = &identity.script {
+                out.push_str(&format!("script       {}\n", measured(script)));
+            }
+        }
+        Reached::Remote(remote) => {
+            out.push_str(&format!("address      {}\n", visible_line(&remote.url)));
+            if !remote.is_encrypted() {
+                out.push_str("             without encryption: whoever is on the way reads and changes what is said\n");
+            }
+            if let Some(variable) = &remote.bearer {
+                out.push_str(&format!("header       Authorization: Bearer ${}\n", visible_line(variable)));
+            }
+            for (name, variable) in &remote.headers {
+                out.push_str(&format!("header       {}: ${}\n", visible_line(name), visible_line(variable)));
+            }
+        }
+    }
+    out
+}
+
 fn decision(server: &ServerSettings, tool: &str, destructive: bool) -> &'static str {
     match server.decision(tool, destructive) {
         crate::policy::Decision::Allow => "runs without a question",
@@ -183,9 +196,13 @@ fn differences(before: &Approved, now: &Approved) -> String {
         now.tools.iter().filter(|tool| !before.tools.iter().any(|other| other.name == tool.name)).map(|tool| tool.name.as_str()).collect();
     let gone: Vec<&str> =
         before.tools.iter().filter(|tool| !now.tools.iter().any(|other| other.name == tool.name)).map(|tool| tool.name.as_str()).collect();
+    let (way, files) = match &now.reached {
+        Reached::Command { command, identity } => (Way::Command(command.clone()), before.files_changed(identity)),
+        Reached::Remote(remote) => (Way::Remote(remote.clone()), None),
+    };
     let changed = [
-        before.settings_changed(&now.command, &now.environment, &now.fingerprint),
-        before.files_changed(&now.identity),
+        before.settings_changed(&way, &now.environment, &now.fingerprint),
+        files,
         before.tools_changed(&now.tools),
         (!added.is_empty()).then(|| format!("new tools: {}", added.join(", "))),
         (!gone.is_empty()).then(|| format!("tools that are gone: {}", gone.join(", "))),

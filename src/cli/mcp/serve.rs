@@ -64,7 +64,7 @@ impl Failure {
             Self::Streams(_) | Self::Serve(ServeError::Log(_)) => Exit::Output,
             Self::Serve(ServeError::Launch(_)) => Exit::Sandbox,
             Self::Serve(ServeError::Gate(error)) => gate::exit(error),
-            Self::Serve(ServeError::Protocol) => Exit::Failure,
+            Self::Serve(ServeError::Protocol | ServeError::Hook { .. }) => Exit::Failure,
         }
     }
 }
@@ -106,7 +106,7 @@ fn serve(arguments: Arguments) -> Result<Ended, Failure> {
             number = &mut stop => return Ok(Ended::Signal(number)),
         }
         say(&gate);
-        Ok(server::serve(&gate, io::stdin(), output, stop).await?)
+        Ok(server::serve(&gate, io::stdin(), output, stop, |word| report(&word)).await?)
     });
     // The proof may have failed, or a signal come during it, before anything else closed the log.
     let closed = gate.log().close();

@@ -13,16 +13,18 @@ use rmcp::{
     ClientHandler, RoleClient,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig, Implementation, JsonObject,
-        PaginatedRequestParams,
+        PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
     },
     service::{NotificationContext, RunningService, ServiceError, serve_client},
     transport::async_rw::AsyncRwTransport,
 };
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt, sync::mpsc::UnboundedSender, time::timeout};
 
 use super::{
     guest::GuestError,
+    lock::Reached,
     process::Process,
+    progress::Progress,
     reading::{Allowance, Bounded, MESSAGE_CAP},
     tool::{CheckedTool, visible},
 };
@@ -44,15 +46,23 @@ const WORDS: usize = 1000;
 #[derive(Debug)]
 struct Host {
     changed: Arc<AtomicBool>,
+    progress: Arc<Progress>,
 }
 
 impl ClientHandler for Host {
     fn get_info(&self) -> ClientConfig {
-        ClientConfig::new(ClientCapabilities::default(), Implementation::new("portcullis", env!("CARGO_PKG_VERSION")))
+        let host = ClientConfig::new(ClientCapabilities::default(), Implementation::new("portcullis", env!("CARGO_PKG_VERSION")));
+        // Later ones have no greeting to say so in.
+        host.with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 
     fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) -> impl Future<Output = ()> + Send + '_ {
         self.changed.store(true, Ordering::Relaxed);
+        std::future::ready(())
+    }
+
+    fn on_progress(&self, told: ProgressNotificationParam, _: NotificationContext<RoleClient>) -> impl Future<Output = ()> + Send + '_ {
+        self.progress.told(&told);
         std::future::ready(())
     }
 }
@@ -64,6 +74,7 @@ pub struct Connection {
     process: Process,
     allowance: Arc<Allowance>,
     changed: Arc<AtomicBool>,
+    progress: Arc<Progress>,
 }
 
 impl Connection {
@@ -71,14 +82,20 @@ impl Connection {
     ///
     /// # Errors
     /// If it cannot be started, or does not answer as a server does.
-    pub async fn open(launcher: &Arc<Launcher>, launch: Launch) -> Result<Self, GuestError> {
-        let (process, (input, output)) = Process::start(launcher, launch)?;
-        let (allowance, changed) = (Arc::<Allowance>::default(), Arc::<AtomicBool>::default());
+    pub async fn open(launcher: &Arc<Launcher>, launch: Launch, reached: &Reached) -> Result<Self, GuestError> {
+        let (process, (mut input, output)) = Process::start(launcher, launch)?;
+        if let Reached::Remote(remote) = reached {
+            let line = serde_json::to_string(remote).unwrap_or_default() + "\n";
+            // That nobody reads it comes out with the greeting, and with the reason.
+            let _ = input.write_all(line.as_bytes()).await;
+        }
+        let (allowance, changed, progress) = (Arc::<Allowance>::default(), Arc::<AtomicBool>::default(), Arc::<Progress>::default());
+        let host = Host { changed: Arc::clone(&changed), progress: Arc::clone(&progress) };
         // Its own limit is never reached: it passes over a line that is too long, and the answer would be awaited in vain.
         let longest = usize::try_from(2 * MESSAGE_CAP).unwrap_or(usize::MAX);
         let transport = AsyncRwTransport::new_client(Bounded::new(output, Arc::clone(&allowance)), input).with_max_line_length(longest);
-        match timeout(START_PATIENCE, serve_client(Host { changed: Arc::clone(&changed) }, transport)).await {
-            Ok(Ok(service)) => Ok(Self { service, process, allowance, changed }),
+        match timeout(START_PATIENCE, serve_client(host, transport)).await {
+            Ok(Ok(service)) => Ok(Self { service, process, allowance, changed, progress }),
             Ok(Err(error)) => {
                 let how = process.obituary().await?;
                 Err(GuestError::Start { why: format!("{}; {how}", quoted(&error.to_string())) })
@@ -131,12 +148,18 @@ impl Connection {
         Ok((tools, refused))
     }
 
-    /// Calls a tool. Dropping the future tells the server that the call is cancelled.
+    /// Calls a tool. Dropping the future tells the server that the call is cancelled. What it says of its progress goes to whoever looks on.
     ///
     /// # Errors
     /// If it fails otherwise than by the tool's own account.
-    pub async fn call(&self, tool: &str, arguments: JsonObject) -> Result<CallToolResult, GuestError> {
+    pub async fn call(
+        &self,
+        tool: &str,
+        arguments: JsonObject,
+        watch: Option<UnboundedSender<String>>,
+    ) -> Result<CallToolResult, GuestError> {
         self.allowance.renew();
+        let _watching = self.progress.watch(watch);
         let mut request = CallToolRequestParams::new(tool.to_owned());
         request.arguments = Some(arguments);
         match self.service.peer().call_tool_once(request).await {

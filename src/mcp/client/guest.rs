@@ -11,11 +11,16 @@ use std::{
 
 use rmcp::model::{CallToolResult, JsonObject};
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, mpsc::UnboundedSender},
     time::{sleep, timeout},
 };
 
-use super::{connection::Connection, identity::Identity, lock::Approved, settings::ServerSettings};
+use super::{
+    connection::Connection,
+    identity::Identity,
+    lock::{Approved, Reached},
+    settings::{ServerSettings, Way},
+};
 use crate::{
     egress,
     policy::Policy,
@@ -101,7 +106,7 @@ pub struct Guest {
     pub approved: Approved,
     /// What confines it, with all bounds of this workspace.
     pub policy: Policy,
-    place: Place,
+    place: Arc<Place>,
     state: Mutex<State>,
     /// Servers that have a moment left to end a call.
     cancelling: Arc<AtomicUsize>,
@@ -122,16 +127,33 @@ pub struct Place {
 
 impl Place {
     /// What the names of programs are looked up on.
-    pub fn search_path(&self) -> &str {
+    fn search_path(&self) -> &str {
         self.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_str()).unwrap_or_default()
     }
 
-    /// The launch of a command, by the file that was looked at.
-    pub fn launch(&self, plan: u32, command: &[String], identity: &Identity) -> Launch {
-        let program = identity.program.path.display().to_string();
+    /// How a server is reached now, with the files that its command starts.
+    ///
+    /// # Errors
+    /// In words, if there is no such program, or it cannot be read.
+    pub fn look(&self, way: &Way) -> Result<Reached, String> {
+        Ok(match way {
+            Way::Command(command) => Reached::Command { command: command.clone(), identity: Identity::of(command, self.search_path())? },
+            Way::Remote(remote) => Reached::Remote(remote.clone()),
+        })
+    }
+
+    /// The launch of a server; of a command, by the file that was looked at.
+    pub fn launch(&self, plan: u32, reached: &Reached) -> Launch {
+        let program = match reached {
+            Reached::Command { command, identity } => {
+                let program = identity.program.path.display().to_string();
+                Program::Exec([program].into_iter().chain(command.iter().skip(1).cloned()).collect())
+            }
+            Reached::Remote(_) => Program::Remote,
+        };
         Launch {
             plan,
-            program: Program::Exec([program].into_iter().chain(command.iter().skip(1).cloned()).collect()),
+            program,
             environment: self.environment.clone(),
             cwd: self.cwd.clone(),
             wall_ms: None,
@@ -173,7 +195,7 @@ impl Drop for Flight {
 impl Guest {
     /// One that is not started.
     pub fn new(settings: ServerSettings, approved: Approved, policy: Policy, place: Place) -> Self {
-        Self { settings, approved, policy, place, state: Mutex::default(), cancelling: Arc::default() }
+        Self { settings, approved, policy, place: Arc::new(place), state: Mutex::default(), cancelling: Arc::default() }
     }
 
     /// Whether a call of it was dropped just now.
@@ -181,10 +203,10 @@ impl Guest {
         self.cancelling.load(Ordering::Relaxed) > 0
     }
 
-    /// Calls a tool, after starting the server if it does not run.
-    pub async fn call(&self, launcher: &Arc<Launcher>, tool: &str, arguments: JsonObject) -> Reply {
+    /// Calls a tool, what it says of its progress going to whoever looks on, after starting the server if it does not run.
+    pub async fn call(&self, launcher: &Arc<Launcher>, tool: &str, arguments: JsonObject, watch: Option<UnboundedSender<String>>) -> Reply {
         let mut state = self.state.lock().await;
-        let result = self.try_call(&mut state, launcher, tool, arguments).await;
+        let result = self.try_call(&mut state, launcher, tool, arguments, watch).await;
         let (connections, connections_more) = state.connection.as_ref().map(Connection::take_connections).unwrap_or_default();
         Reply { result, applied: state.connection.as_ref().and_then(Connection::applied), connections, connections_more }
     }
@@ -195,6 +217,7 @@ impl Guest {
         launcher: &Arc<Launcher>,
         tool: &str,
         arguments: JsonObject,
+        watch: Option<UnboundedSender<String>>,
     ) -> Result<CallToolResult, GuestError> {
         if let Some(why) = &state.changed {
             return Err(GuestError::Changed { why: why.clone() });
@@ -220,7 +243,7 @@ impl Guest {
         let mut flight = Flight(state.connection.take(), Arc::clone(&self.cancelling));
         let Some(connection) = &flight.0 else { return Err(GuestError::NoTool) };
         let patience = self.settings.patience();
-        let called = timeout(patience, connection.call(tool, arguments)).await;
+        let called = timeout(patience, connection.call(tool, arguments, watch)).await;
         let result = called.unwrap_or(Err(GuestError::TimedOut { patience }));
         match &result {
             Ok(_) | Err(GuestError::Answer { .. }) => state.connection = flight.0.take(),
@@ -244,10 +267,12 @@ impl Guest {
             let wait = BACKOFF * 2u32.saturating_pow(state.failures.saturating_sub(1));
             sleep(wait.saturating_sub(since.elapsed())).await;
         }
-        let (command, search) = (self.settings.command.clone(), self.place.search_path().to_owned());
-        let measured = tokio::task::spawn_blocking(move || Identity::of(&command, &search)).await;
-        let identity = measured.unwrap_or_else(|error| Err(error.to_string())).map_err(|why| GuestError::Start { why })?;
-        if let Some(why) = self.approved.files_changed(&identity) {
+        let (place, way) = (Arc::clone(&self.place), self.settings.way.clone());
+        let looked = tokio::task::spawn_blocking(move || place.look(&way)).await;
+        let reached = looked.unwrap_or_else(|error| Err(error.to_string())).map_err(|why| GuestError::Start { why })?;
+        if let Reached::Command { identity, .. } = &reached
+            && let Some(why) = self.approved.files_changed(identity)
+        {
             return Err(GuestError::Changed { why });
         }
         let plan = match state.plan {
@@ -255,7 +280,7 @@ impl Guest {
             None => launcher.register(self.place.plan.without_clock())?,
         };
         state.plan = Some(plan);
-        let connection = Connection::open(launcher, self.place.launch(plan, &self.settings.command, &identity)).await?;
+        let connection = Connection::open(launcher, self.place.launch(plan, &reached), &reached).await?;
         state.has = self.compared(&connection).await?;
         Ok(connection)
     }

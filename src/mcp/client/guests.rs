@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rmcp::model::JsonObject;
-use tokio::time::sleep;
+use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
 use super::{
     guest::{Guest, Reply},
@@ -94,9 +94,9 @@ impl Guests {
         guest.settings.decision(&call.tool, destructive)
     }
 
-    /// Carries a call out; none if there is no such server.
-    pub async fn call(&self, launcher: &Arc<Launcher>, call: &GuestCall) -> Option<Reply> {
+    /// Carries a call out, with whoever looks on; none if there is no such server.
+    pub async fn call(&self, launcher: &Arc<Launcher>, call: &GuestCall, watch: Option<UnboundedSender<String>>) -> Option<Reply> {
         let guest = self.servers.get(&call.server)?;
-        Some(guest.call(launcher, &call.tool, call.arguments.clone()).await)
+        Some(guest.call(launcher, &call.tool, call.arguments.clone(), watch).await)
     }
 }

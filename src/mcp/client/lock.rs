@@ -12,22 +12,48 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     identity::Identity,
+    settings::Way,
     tool::{CheckedTool, hexadecimal},
 };
+use crate::mcp::remote::Remote;
 
 /// The version of the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The longest file in bytes.
 const CAP: u64 = 64 * 1024 * 1024;
+
+/// How a server is reached, and what was found there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Reached {
+    /// A program of this machine.
+    Command {
+        /// The program and its arguments, as they are written.
+        command: Vec<String>,
+        /// The files that it starts.
+        identity: Identity,
+    },
+    /// Streamable HTTP.
+    Remote(Remote),
+}
+
+impl Reached {
+    /// Whether it is what the settings say.
+    fn is(&self, way: &Way) -> bool {
+        match (self, way) {
+            (Self::Command { command, .. }, Way::Command(now)) => command == now,
+            (Self::Remote(remote), Way::Remote(now)) => remote == now,
+            _ => false,
+        }
+    }
+}
 
 /// All that was approved of a server. A change of any of it asks again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approved {
-    /// The program and its arguments, as they are written.
-    pub command: Vec<String>,
-    /// The files that it starts.
-    pub identity: Identity,
+    /// How it is reached.
+    pub reached: Reached,
     /// The names of variables that it is given, sorted.
     pub environment: Vec<String>,
     /// The name of its policy.
@@ -45,9 +71,13 @@ impl Approved {
     }
 
     /// What of the settings is not as it was approved, in words.
-    pub fn settings_changed(&self, command: &[String], environment: &[String], fingerprint: &str) -> Option<String> {
-        if self.command != command {
-            return Some("its command is not the one that was approved".to_owned());
+    pub fn settings_changed(&self, way: &Way, environment: &[String], fingerprint: &str) -> Option<String> {
+        if !self.reached.is(way) {
+            let what = match way {
+                Way::Command(_) => "its command is not the one that was approved",
+                Way::Remote(_) => "its address, or what is sent there, is not what was approved",
+            };
+            return Some(what.to_owned());
         }
         if self.environment != environment {
             return Some("the variables that it is given are not those that were approved".to_owned());
@@ -58,11 +88,12 @@ impl Approved {
     /// What of the files is not as it was approved, in words.
     pub fn files_changed(&self, now: &Identity) -> Option<String> {
         let shown = |path: &Path| path.display().to_string();
-        if self.identity.program != now.program {
+        let Reached::Command { identity, .. } = &self.reached else { return None };
+        if identity.program != now.program {
             return Some(format!("its program {} is not the one that was approved", shown(&now.program.path)));
         }
-        if self.identity.script != now.script {
-            let path = now.script.as_ref().or(self.identity.script.as_ref()).map(|script| shown(&script.path)).unwrap_or_default();
+        if identity.script != now.script {
+            let path = now.script.as_ref().or(identity.script.as_ref()).map(|script| shown(&script.path)).unwrap_or_default();
             return Some(format!("its script {path} is not the one that was approved"));
         }
         None
@@ -179,6 +210,10 @@ mod tests {
 
     use super::{super::identity::Measured, *};
 
+    fn identity() -> Identity {
+        Identity { program: Measured { path: "/bin/sh".into(), sha256: "1".to_owned() }, script: None }
+    }
+
     fn approved() -> Approved {
         let tool = |name: &str| CheckedTool {
             name: name.to_owned(),
@@ -188,8 +223,7 @@ mod tests {
             sha256: format!("of {name}"),
         };
         Approved {
-            command: vec!["sh".to_owned()],
-            identity: Identity { program: Measured { path: "/bin/sh".into(), sha256: "1".to_owned() }, script: None },
+            reached: Reached::Command { command: vec!["sh".to_owned()], identity: identity() },
             environment: vec!["A".to_owned()],
             policy: "mcp-server".to_owned(),
             fingerprint: "f".to_owned(),
@@ -215,17 +249,24 @@ mod tests {
     #[test]
     fn each_change_is_named_and_no_change_is_none() {
         let was = approved();
-        assert_eq!(was.settings_changed(&was.command, &was.environment, &was.fingerprint), None);
-        assert!(was.settings_changed(&["zsh".to_owned()], &was.environment, "f").unwrap().contains("command"));
-        assert!(was.settings_changed(&was.command, &[], "f").unwrap().contains("variables"));
-        assert!(was.settings_changed(&was.command, &was.environment, "g").unwrap().contains("policy"));
-        let mut now = was.clone();
-        assert_eq!(was.files_changed(&now.identity), None);
-        now.identity.program.sha256.push('x');
-        assert!(was.files_changed(&now.identity).unwrap().contains("program /bin/sh"));
-        now.identity = was.identity.clone();
-        now.identity.script = Some(Measured { path: "/x.py".into(), sha256: String::new() });
-        assert!(was.files_changed(&now.identity).unwrap().contains("script /x.py"));
+        let way = |program: &str| Way::Command(vec![program.to_owned()]);
+        assert_eq!(was.settings_changed(&way("sh"), &was.environment, &was.fingerprint), None);
+        assert!(was.settings_changed(&way("zsh"), &was.environment, "f").unwrap().contains("command"));
+        assert!(was.settings_changed(&way("sh"), &[], "f").unwrap().contains("variables"));
+        assert!(was.settings_changed(&way("sh"), &was.environment, "g").unwrap().contains("policy"));
+        let remote = |url: &str| Remote::new(url, None, BTreeMap::new()).unwrap();
+        let far = Approved { reached: Reached::Remote(remote("https://one.example/")), ..was.clone() };
+        let change = |url: &str| far.settings_changed(&Way::Remote(remote(url)), &far.environment, "f");
+        assert_eq!(change("https://one.example"), None);
+        assert!(change("https://two.example/").unwrap().contains("address"));
+        assert!(was.settings_changed(&Way::Remote(remote("https://one.example/")), &was.environment, "f").unwrap().contains("address"));
+        let (mut now, mut files) = (was.clone(), identity());
+        assert_eq!(was.files_changed(&files), None);
+        files.program.sha256.push('x');
+        assert!(was.files_changed(&files).unwrap().contains("program /bin/sh"));
+        files = identity();
+        files.script = Some(Measured { path: "/x.py".into(), sha256: String::new() });
+        assert!(was.files_changed(&files).unwrap().contains("script /x.py"));
         // Another order, one more and one fewer are no change of what was approved.
         now.tools.reverse();
         now.tools.push(CheckedTool { name: "c".to_owned(), ..now.tools[0].clone() });

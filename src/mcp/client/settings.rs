@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use toml_edit::{Array, DocumentMut, Item, Table, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, value};
 
-use crate::policy::Decision;
+use crate::{
+    mcp::remote::{Remote, RemoteError},
+    policy::Decision,
+};
 
 /// The longest file in bytes.
 pub const SETTINGS_CAP: u64 = 256 * 1024;
@@ -16,34 +19,106 @@ const LONGEST_NAME: usize = 24;
 /// In `decisions`, all tools that it does not name.
 const EVERY: &str = "*";
 
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// A program with its arguments, which speaks on its standard input and output.
+    Command(Vec<String>),
+    /// Streamable HTTP.
+    Remote(Remote),
+}
+
 /// What is said of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct ServerSettings {
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// The names of variables that it is given.
-    #[serde(default)]
+    /// How it is reached.
+    pub way: Way,
+    /// The names of variables that it is given, without those of headers.
     pub env: Vec<String>,
     /// A preset or a file.
     pub policy: Option<String>,
     /// What it may read besides, such as the folder that it is installed in.
-    #[serde(default)]
     pub read: Vec<PathBuf>,
     /// The tools that are offered; all unless given.
     pub tools: Option<Vec<String>>,
     /// What holds for a call of each tool, or of `*`.
-    #[serde(default)]
     pub decisions: BTreeMap<String, Decision>,
     /// How long a call may take.
-    #[serde(default, deserialize_with = "duration")]
     pub timeout: Option<Duration>,
+}
+
+/// The same as it stands in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    command: Vec<String>,
+    url: Option<String>,
+    bearer: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    env: Vec<String>,
+    policy: Option<String>,
+    #[serde(default)]
+    read: Vec<PathBuf>,
+    tools: Option<Vec<String>>,
+    #[serde(default)]
+    decisions: BTreeMap<String, Decision>,
+    #[serde(default, deserialize_with = "duration")]
+    timeout: Option<Duration>,
+}
+
+/// Why a server cannot be reached as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WayError {
+    /// There is nothing to start or to connect to.
+    #[error("a server has a `command`, or a `url`")]
+    None,
+    /// There are two ways.
+    #[error("a server has a `command` or a `url`, and not both")]
+    Both,
+    /// Headers of nothing.
+    #[error("`bearer` and `headers` belong to a server with a `url`; a program is given variables by `env`")]
+    NoUrl,
+    /// The address makes no sense.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
+impl TryFrom<Written> for ServerSettings {
+    type Error = WayError;
+
+    fn try_from(written: Written) -> Result<Self, WayError> {
+        let Written { command, url, bearer, headers, env, policy, read, tools, decisions, timeout } = written;
+        let is_command = command.first().is_some_and(|program| !program.is_empty());
+        let way = match url {
+            Some(_) if is_command => return Err(WayError::Both),
+            Some(url) => Way::Remote(Remote::new(&url, bearer, headers)?),
+            None if !is_command => return Err(WayError::None),
+            None if bearer.is_some() || !headers.is_empty() => return Err(WayError::NoUrl),
+            None => Way::Command(command),
+        };
+        Ok(Self { way, env, policy, read, tools, decisions, timeout })
+    }
 }
 
 impl ServerSettings {
     /// How long a call may take.
     pub fn patience(&self) -> Duration {
         self.timeout.unwrap_or(TIMEOUT)
+    }
+
+    /// The names of all variables that it is given, sorted.
+    pub fn environment(&self) -> Vec<String> {
+        let mut names = self.env.clone();
+        if let Way::Remote(remote) = &self.way {
+            names.extend(remote.variables().cloned());
+        }
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// Whether a tool is offered.
@@ -93,12 +168,6 @@ pub enum SettingsError {
         /// The name.
         name: String,
     },
-    /// There is nothing to start.
-    #[error("the server {name} has no command")]
-    NoCommand {
-        /// Its name.
-        name: String,
-    },
     /// It could lead anywhere.
     #[error("the server {name} is to read {path}, which is no absolute path", path = path.display())]
     Relative {
@@ -138,9 +207,6 @@ impl Settings {
             if let Some(path) = server.read.iter().find(|path| !path.is_absolute()) {
                 return Err(SettingsError::Relative { name: name.clone(), path: path.clone() });
             }
-            if server.command.first().is_none_or(String::is_empty) {
-                return Err(SettingsError::NoCommand { name: name.clone() });
-            }
         }
         Ok(settings)
     }
@@ -163,8 +229,14 @@ fn is_name(name: &str) -> bool {
 /// What is written of a server that is added.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NewServer<'a> {
-    /// The program and its arguments.
+    /// The program and its arguments; none for one with an address.
     pub command: &'a [String],
+    /// The address.
+    pub url: Option<&'a str>,
+    /// The variable that holds a bearer token for that.
+    pub bearer: Option<&'a str>,
+    /// The headers that are sent there, each with the variable that holds its value.
+    pub headers: &'a [(String, String)],
     /// The names of variables that it is given.
     pub env: &'a [String],
     /// A preset or a file.
@@ -178,7 +250,7 @@ pub struct NewServer<'a> {
 /// # Errors
 /// If there is one of that name, or the result would make no sense.
 pub fn added(text: &str, name: &str, new: &NewServer<'_>) -> Result<String, SettingsError> {
-    let NewServer { command, env, policy, read } = *new;
+    let NewServer { command, url, bearer, headers, env, policy, read } = *new;
     if Settings::parse(text)?.servers.contains_key(name) {
         return Err(SettingsError::Taken { name: name.to_owned() });
     }
@@ -190,7 +262,17 @@ pub fn added(text: &str, name: &str, new: &NewServer<'_>) -> Result<String, Sett
     });
     let mut server = Table::new();
     let list = |words: &[String]| value(words.iter().map(String::as_str).collect::<Array>());
-    server.insert("command", list(command));
+    if !command.is_empty() {
+        server.insert("command", list(command));
+    }
+    for (key, text) in [("url", url), ("bearer", bearer)] {
+        if let Some(text) = text {
+            server.insert(key, value(text));
+        }
+    }
+    if !headers.is_empty() {
+        server.insert("headers", value(headers.iter().map(|(name, variable)| (name, variable)).collect::<InlineTable>()));
+    }
     if !env.is_empty() {
         server.insert("env", list(env));
     }
@@ -234,11 +316,12 @@ mod tests {
         let before = "# mine\n[server.one]\ncommand = [\"/bin/one\"] # the first\n";
         let words = ["python3".to_owned(), "a b.py".to_owned()];
         let env = ["TOKEN".to_owned()];
-        let new = NewServer { command: &words, env: &env, policy: Some("/etc/p.toml"), read: &[] };
+        let new = NewServer { command: &words, env: &env, policy: Some("/etc/p.toml"), ..NewServer::default() };
         let with = added(before, "two", &new).unwrap();
         assert!(with.starts_with(before), "{with}");
         let server = Settings::parse(&with).unwrap().servers["two"].clone();
-        assert_eq!((server.command, server.env, server.policy.as_deref()), (words.to_vec(), vec!["TOKEN".to_owned()], Some("/etc/p.toml")));
+        assert_eq!(server.way, Way::Command(words.to_vec()));
+        assert_eq!((server.env, server.policy.as_deref()), (vec!["TOKEN".to_owned()], Some("/etc/p.toml")));
         assert_eq!(removed(&with, "two").unwrap(), before);
         assert!(matches!(added(before, "one", &new), Err(SettingsError::Taken { .. })));
         assert!(matches!(removed(before, "two"), Err(SettingsError::Unknown { .. })));
@@ -254,7 +337,22 @@ mod tests {
         }
         let error = Settings::parse("[server.a]\ncommand = [\"x\"]\ncomand = 1\n").unwrap_err();
         assert!(error.to_string().contains("line 3"), "{error}");
-        assert!(matches!(Settings::parse("[server.a]\ncommand = []\n"), Err(SettingsError::NoCommand { .. })));
+        let none = Settings::parse("# none\n[server.a]\ncommand = []\n").unwrap_err().to_string();
+        assert!(none.contains("line 2") && none.contains(&WayError::None.to_string()), "{none}");
+    }
+
+    #[test]
+    fn a_server_has_an_address_or_a_command_and_its_variables_are_all_named() {
+        let headers = [("X-Key".to_owned(), "KEY".to_owned())];
+        let new = NewServer { url: Some("https://example.org/mcp"), bearer: Some("TOKEN"), headers: &headers, ..NewServer::default() };
+        let server = Settings::parse(&added("", "far", &new).unwrap()).unwrap().servers["far"].clone();
+        assert!(matches!(&server.way, Way::Remote(remote) if remote.url == "https://example.org/mcp"), "{server:?}");
+        assert_eq!(server.environment(), ["KEY", "TOKEN"]);
+        let wrong = |lines: &str| Settings::parse(&format!("[server.a]\n{lines}\n")).unwrap_err().to_string();
+        assert!(wrong("url = \"https://example.org\"\ncommand = [\"x\"]").contains(&WayError::Both.to_string()));
+        assert!(wrong("command = [\"x\"]\nbearer = \"T\"").contains(&WayError::NoUrl.to_string()));
+        assert!(wrong("url = \"http://localhost/\"").contains("127.0.0.1"));
+        assert!(wrong("url = \"https://u:p@example.org/\"").contains("bearer"));
     }
 
     #[test]

@@ -29,6 +29,16 @@ pub(super) enum Message {
     Call(Request),
 }
 
+impl Message {
+    /// Who says it.
+    pub(super) fn client(&self) -> &str {
+        match self {
+            Self::Client(client) => client,
+            Self::Call(request) => &request.client,
+        }
+    }
+}
+
 /// A call that is asked for.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -67,12 +77,16 @@ impl<'a> Calls<'a> {
         self.running.is_empty()
     }
 
-    /// Takes what the protocol's side asks for.
+    /// Whether the session has begun.
+    pub(super) const fn begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Takes what the protocol's side asks for, once the session has begun.
     pub(super) fn take(&mut self, message: Message) -> Result<(), GateError> {
         match message {
-            Message::Client(client) => self.begin(&client),
+            Message::Client(_) => Ok(()),
             Message::Call(request) => {
-                self.begin(&request.client)?;
                 let task = offer::task(&request.name, request.arguments.clone());
                 self.waiting.push_back((request, task));
                 self.start();
@@ -91,21 +105,22 @@ impl<'a> Calls<'a> {
     /// Waits until all of those that run have ended, and says whose session it was, if nobody did.
     pub(super) async fn end(mut self) -> Result<(), GateError> {
         self.waiting.clear();
-        let mut ended = self.begin("unknown");
+        let mut ended = self.begin("unknown").map(drop);
         while let Some(one) = self.running.next().await {
             ended = ended.and(one);
         }
         ended
     }
 
-    /// The session's beginning is recorded when it is known who calls, and before the first call.
-    fn begin(&mut self, client: &str) -> Result<(), GateError> {
+    /// The session's beginning is recorded when it is known who calls, and before the first call. Whether this was it.
+    pub(super) fn begin(&mut self, client: &str) -> Result<bool, GateError> {
         if std::mem::replace(&mut self.begun, true) {
-            return Ok(());
+            return Ok(false);
         }
         // Redacted before it is clipped, so that no part of a secret is left.
         let client: String = self.gate.redact(client).chars().take(CLIENT_SHOWN).collect();
-        self.gate.record_session("mcp", &client)
+        self.gate.record_session("mcp", &client)?;
+        Ok(true)
     }
 
     fn start(&mut self) {

@@ -33,7 +33,7 @@ use crate::{
     audit::LogError,
     policy::render_in_mode,
     sandbox::LaunchError,
-    tools::{Gate, GateError},
+    tools::{Began, Gate, GateError},
     worker::{Reply, Request},
 };
 
@@ -49,6 +49,12 @@ pub enum ServeError {
     /// The end could not be recorded.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A hook of the person's wants no session.
+    #[error("there is no session: {reason}")]
+    Hook {
+        /// Which one, and why.
+        reason: String,
+    },
     /// What came first was no request of the protocol's.
     #[error("the caller does not speak the Model Context Protocol: what came first was no request")]
     Protocol,
@@ -77,7 +83,7 @@ pub async fn prove(gate: &Gate) -> Result<(), ServeError> {
     }
 }
 
-/// Serves until `input` ends or `stop` says so. Then every process of every call ends, and the log is closed.
+/// Serves until `input` ends or `stop` says so; what is worth a word at the end goes to `report`. Then every process of every call ends, and the log is closed.
 ///
 /// # Errors
 /// If a call could not be recorded, or no sandbox can be made any more.
@@ -86,6 +92,7 @@ pub async fn serve(
     input: impl Read + Send + 'static,
     output: impl Write + Send + 'static,
     stop: impl Future<Output = i32>,
+    report: impl Fn(&str),
 ) -> Result<Ended, ServeError> {
     let closed = CancellationToken::new();
     let (sender, mut asked) = mpsc::unbounded_channel();
@@ -108,9 +115,26 @@ pub async fn serve(
             done = calls.next(), if !calls.idle() => if let Err(error) = done {
                 break Err(error.into());
             },
-            Some(message) = asked.recv() => if let Err(error) = calls.take(message) {
-                break Err(error.into());
-            },
+            Some(message) = asked.recv() => {
+                let begins = calls.begin(message.client());
+                let started = async {
+                    if begins? {
+                        begin(gate).await?;
+                    }
+                    Ok::<(), ServeError>(())
+                };
+                tokio::select! {
+                    biased;
+                    number = &mut stop => break Ok(Ended::Signal(number)),
+                    () = closed.cancelled() => break Ok(Ended::Closed),
+                    started = started => if let Err(error) = started {
+                        break Err(error);
+                    },
+                }
+                if let Err(error) = calls.take(message) {
+                    break Err(error.into());
+                }
+            }
             result = &mut service => {
                 over = Some(result);
                 break Ok(Ended::Closed);
@@ -118,7 +142,9 @@ pub async fn serve(
         }
     };
     closed.cancel();
+    let begun = calls.begun();
     let last = calls.end().await;
+    let said = if begun { gate.session_stop().await } else { Ok(Vec::new()) };
     // The requests that are left have nobody to answer them any more.
     drop(asked);
     // Before the last answers, which a caller that takes none would hold up.
@@ -131,9 +157,19 @@ pub async fn serve(
     let ended = ended?;
     last?;
     recorded?;
+    said?.iter().for_each(|failed| report(failed));
     match over {
         Some(Ok(Err(ServerInitializeError::ExpectedInitializeRequest(Some(_))))) => Err(ServeError::Protocol),
         _ => Ok(ended),
+    }
+}
+
+/// What the person's hooks say of the session's beginning.
+async fn begin(gate: &Gate) -> Result<(), ServeError> {
+    match gate.session_start().await? {
+        // It comes too late for what a caller is told, which it has been.
+        Began::Goes(_) => Ok(()),
+        Began::Refused(reason) => Err(ServeError::Hook { reason }),
     }
 }
 

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Failure, landlock, limits, observe, seccomp::Filters};
 use crate::{
-    certificate,
+    certificate, mcp,
     policy::Layer,
     sandbox::{
         message::{Applied, FromSandbox, Launch, Program, send},
@@ -52,7 +52,7 @@ pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd;
             Ok(executable) => Some(executable),
             Err(failure) => return failure,
         },
-        Program::Worker | Program::Probe | Program::Steps => None,
+        Program::Worker | Program::Probe | Program::Steps | Program::Remote => None,
     };
     let worker = launch.program == Program::Worker;
     let confined = (|| {
@@ -95,6 +95,7 @@ pub fn enter(plan: &Plan, filters: &Filters, launch: &Launch, streams: [OwnedFd;
         (Ok(()), Some(executable)) => executable.run(),
         (Ok(()), None) if launch.program == Program::Probe => attempt(),
         (Ok(()), None) if launch.program == Program::Steps => steps(),
+        (Ok(()), None) if launch.program == Program::Remote => pass_on(&launch.environment),
         (Ok(()), None) => work(&launch.cwd),
     }
 }
@@ -147,6 +148,22 @@ fn steps() -> Failure {
         Ok(()) => sys::exit_now(0),
         Err(failure) => failure,
     }
+}
+
+/// Passes messages on to a server that is reached over HTTP.
+fn pass_on(environment: &[(String, String)]) -> Failure {
+    if let Err(error) = sys::close_range(3, u32::MAX) {
+        return Failure::system("close inherited descriptors", &error);
+    }
+    // What it says stands where a server's own last words would.
+    let code = mcp::inside::serve(environment).map_or_else(
+        |why| {
+            let _ = writeln!(std::io::stderr(), "{why}");
+            1
+        },
+        |()| 0,
+    );
+    sys::exit_now(code)
 }
 
 /// Serves one request of a built-in file tool, without starting any program.
