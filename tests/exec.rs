@@ -49,6 +49,7 @@ mod requests;
 mod resuming;
 #[path = "exec/setup.rs"]
 mod setup;
+#[allow(dead_code, reason = "shared with suites that need more of it")]
 #[path = "exec/support.rs"]
 mod support;
 #[path = "exec/task.rs"]

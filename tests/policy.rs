@@ -102,7 +102,7 @@ fn every_kind_of_mistake_is_shown_with_line_caret_and_hint() {
         ),
         (
             "filesystem.deny = [\"**/[\"]",
-            "p.toml:3:20: bad glob `**/[`: unclosed character class; missing ']'\n    3 | filesystem.deny = [\"**/[\"]\n      |                    ^^^^^^ * and ? stay within a name, ** crosses folders, [ab] and {a,b} are choices",
+            "p.toml:3:20: `**/[` is not a valid glob: unclosed character class; missing ']'\n    3 | filesystem.deny = [\"**/[\"]\n      |                    ^^^^^^ * and ? stay within a name, ** crosses folders, [ab] and {a,b} are choices",
         ),
         (
             "filesystem.deny = [\"\"]",

@@ -216,7 +216,7 @@ fn fresh(id: &str, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begu
 /// What the model was told stays; what is otherwise by now is added.
 fn go_on(kept: Reopened, client: &Client, gate: &Gate, prefix: &Prefix) -> Result<Begun, SessionError> {
     let Reopened { header, conversation, rollout } = kept;
-    gate.log().append(Record::Resumed { session: header.session.clone() })?;
+    gate.log().append(Record::Resumed { from: header.session.clone() })?;
     let (head, _) = prefix.begin(client.endpoint(), &header.cache_key);
     let mut history = History::resume(conversation, header.prefix, rollout)?;
     if header.fingerprint != gate.policy().fingerprint() {

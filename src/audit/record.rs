@@ -107,8 +107,8 @@ pub enum Event {
     },
     /// The session goes on with the conversation of an earlier one.
     Resumed {
-        /// The one whose conversation it is, a UUID of version 7.
-        session: String,
+        /// The one whose conversation it is, a UUID of version 7. Not `session`, which the envelope has: a record with two of them is none.
+        from: String,
     },
     /// The conversation was compacted: the prompt did not only grow here.
     Compaction {

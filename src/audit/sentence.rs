@@ -138,7 +138,7 @@ pub fn sentence(entry: &Entry) -> Sentence {
             let who = format!("user {uid}, portcullis {version}, model {} at {}", clipped(model), clipped(endpoint));
             Sentence::new(Plain, "session", text).with(Faint, Some(who))
         }
-        Event::Resumed { session } => Sentence::new(Plain, "resumed", format!("goes on with session {session}")),
+        Event::Resumed { from } => Sentence::new(Plain, "resumed", format!("goes on with session {from}")),
         Event::Compaction { before_bytes, after_bytes, cause } => {
             Sentence::new(Faint, "compacted", format!("{before_bytes} to {after_bytes} bytes ({cause})"))
         }

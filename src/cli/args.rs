@@ -17,7 +17,7 @@ use crate::{
 
 /// A coding agent in which nothing the model asks for runs in the agent's own process.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = TABLE, propagate_version = true, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(version, about, after_help = help(), propagate_version = true, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(long_about = CHAT_ABOUT)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -30,6 +30,18 @@ const CHAT_ABOUT: &str = "\
 A coding agent in which nothing the model asks for runs in the agent's own process.
 
 Without a command it begins an interactive session: you type, the model works, and what needs a yes is asked about.";
+
+const EXAMPLES: &str = "\
+Examples:
+  portcullis
+  portcullis --policy read-only -i sketch.png
+  portcullis exec \"Why does the parser test fail? Fix it.\"
+  portcullis sandbox -- cargo test
+  portcullis doctor";
+
+fn help() -> String {
+    format!("{EXAMPLES}\n\n{TABLE}")
+}
 
 #[derive(Debug, Args)]
 pub(super) struct ChatArguments {
@@ -292,7 +304,7 @@ pub(super) enum Command {
     #[command(subcommand, after_help = super::audit::EXAMPLES)]
     Audit(super::audit::AuditCommand),
     /// Show what the model is told before a person says anything, or its hash.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = PROMPT_EXAMPLES)]
     Prompt(PromptCommand),
     /// Add, approve and list MCP servers, whose tools sessions then offer to the model; or serve the tools to other agents.
     #[command(subcommand, after_help = super::mcp::EXAMPLES)]
@@ -305,14 +317,29 @@ pub(super) enum Command {
     #[command(subcommand, after_help = super::hooks::EXAMPLES)]
     Hooks(super::hooks::HooksCommand),
     /// Watch the real loop work on a small project: no key, no network, a scripted model.
+    #[command(after_help = "Examples:\n  portcullis demo")]
     Demo,
+    /// Print what a shell needs to complete the command line.
+    #[command(after_help = super::completion::EXAMPLES)]
+    Completion(super::completion::Arguments),
+    /// Print a manual page, or write all of them into a folder.
+    #[command(after_help = super::man::EXAMPLES)]
+    Man(super::man::Arguments),
 }
+
+const PROMPT_EXAMPLES: &str = "\
+Examples:
+  portcullis prompt show
+  portcullis prompt show --policy locked
+  portcullis prompt hash";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PromptCommand {
     /// Print every part of the prefix, in the order in which it is sent.
+    #[command(after_help = PROMPT_EXAMPLES)]
     Show(Common),
     /// Print the SHA-256 of the parts that are the same in every run.
+    #[command(after_help = PROMPT_EXAMPLES)]
     Hash(Common),
 }
 
@@ -483,9 +510,9 @@ Examples:
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
-  portcullis policy show                                what is in force in this folder
-  portcullis policy show ci --expanded                  what the preset means, entry by entry
-  portcullis policy show workspace-write > mine.toml    a start for a policy of your own";
+  portcullis policy show                                # what is in force in this folder
+  portcullis policy show ci --expanded                  # what the preset means, entry by entry
+  portcullis policy show workspace-write > mine.toml    # a start for a policy of your own";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -32,12 +32,14 @@ const PROPOSALS: usize = 10;
 #[derive(Debug, Subcommand)]
 pub(super) enum GrantsCommand {
     /// List what you allowed for longer than one call, and whether it holds here and now.
+    #[command(after_help = "Examples:\n  portcullis grants list\n  portcullis grants list --json | jq '.[].id'")]
     List {
         /// Print one JSON array instead.
         #[arg(long)]
         json: bool,
     },
     /// Take grants back.
+    #[command(after_help = "Examples:\n  portcullis grants revoke 1a2b3c4d\n  portcullis grants revoke --all")]
     Revoke {
         /// Their ids, as the list gives them.
         #[arg(value_name = "ID", required_unless_present = "all")]
@@ -47,6 +49,7 @@ pub(super) enum GrantsCommand {
         all: bool,
     },
     /// Say how often you were asked, what you answered, and which rules would have saved questions.
+    #[command(after_help = "Examples:\n  portcullis grants report")]
     Report,
 }
 

@@ -3,14 +3,18 @@
 mod args;
 mod audit;
 mod chat;
+mod completion;
 mod demo;
 mod doctor;
 mod endpoint;
+#[cfg(test)]
+mod examples;
 mod exec;
 pub mod exit;
 mod gate;
 mod grants;
 mod hooks;
+mod man;
 mod mcp;
 mod output;
 mod policy;
@@ -76,6 +80,8 @@ fn run(arguments: Arguments) -> Exit {
         Command::Mcp(command) => mcp::run(command),
         Command::Hooks(command) => hooks::run(&command),
         Command::Demo => demo::run(),
+        Command::Completion(arguments) => completion::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
 }
 

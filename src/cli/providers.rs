@@ -30,8 +30,10 @@ websocket), compress, reasoning_effort, verbosity, retries, response_timeout, id
 #[derive(Debug, Subcommand)]
 pub(super) enum ProvidersCommand {
     /// List them.
+    #[command(after_help = "Examples:\n  portcullis providers list")]
     List,
     /// Show what counts for one.
+    #[command(after_help = "Examples:\n  portcullis providers show\n  portcullis providers show llama.cpp")]
     Show {
         /// Its name [default: the one that is used where none is named].
         name: Option<String>,

@@ -22,6 +22,7 @@ open, or younger than a day, always stays. `portcullis resume --list` lists the 
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionsCommand {
     /// Take away the sessions of all workspaces that nobody has gone on with for long.
+    #[command(after_help = EXAMPLES)]
     Prune {
         /// How long after the last word.
         #[arg(long, value_name = "TIME", default_value = "90d", value_parser = humantime::parse_duration)]

@@ -108,7 +108,7 @@ pub enum Problem {
     #[error("`{0}` is a glob outside the workspace")]
     GlobOutside(String),
     /// A glob that does not compile.
-    #[error("bad glob `{glob}`: {reason}")]
+    #[error("`{glob}` is not a valid glob: {reason}")]
     BadGlob {
         /// The glob.
         glob: String,

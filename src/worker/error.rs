@@ -44,7 +44,7 @@ pub enum WorkerError {
         problem: String,
     },
     /// A cap was exceeded.
-    #[error("{}: {size} bytes, over the cap of {cap} bytes; {hint}", visible(path))]
+    #[error("{}: {size} bytes, over the limit of {cap} bytes; {hint}", visible(path))]
     TooLarge {
         /// The path as the caller named it.
         path: String,

@@ -40,7 +40,7 @@ fn a_session_that_was_killed_goes_on_as_an_extension_of_itself() {
     assert!(listed.stdout.contains("remember this"), "{listed:?}");
     // It is open here, so it cannot be open there.
     let id = listed.stdout.split_whitespace().next().unwrap();
-    assert_eq!(session.events("resumed")[0]["session"], id);
+    assert_eq!(session.events("resumed")[0]["from"], id);
     session.keys(&["C-d"]);
     session.ended();
     session.run(&["fork", id]);

@@ -30,6 +30,9 @@ fn the_last_session_goes_on_where_it_ended() {
     // The provider's cache knows it by the same key, and what it knew is reported.
     let first = ended.events_of("usage")[0].clone();
     assert!(first["cached_tokens"].as_u64().unwrap() > 0 && first.get("miss").is_none(), "{first}");
+    // The logs of both are whole.
+    let verified = finish(&mut world.command(&["audit", "verify"]));
+    assert_eq!(verified.code(), Some(0), "{verified:?}");
     let none = resume(&World::new(), &model, "last");
     assert_eq!(none.code(), Some(2), "{none:?}");
     assert!(none.complaint().contains("no session"), "{none:?}");

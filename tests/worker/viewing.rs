@@ -56,7 +56,7 @@ fn what_is_no_image_to_show_is_refused_with_the_reason() {
         ("vector.svg", ErrorKind::WrongKind, "no PNG, JPEG, GIF or WebP"),
         ("bitmap.png", ErrorKind::WrongKind, "no PNG, JPEG, GIF or WebP"),
         ("cut.png", ErrorKind::Invalid, "cannot be decoded"),
-        ("large.png", ErrorKind::TooLarge, "over the cap of 20971520 bytes"),
+        ("large.png", ErrorKind::TooLarge, "over the limit of 20971520 bytes"),
         ("fifo.png", ErrorKind::WrongKind, "this is a FIFO"),
         ("sub", ErrorKind::WrongKind, "this is a directory"),
         ("/dev/zero", ErrorKind::WrongKind, "this is a device"),

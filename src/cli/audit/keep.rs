@@ -24,8 +24,10 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum KeyCommand {
     /// Print the public half of each key, and which is used now; auditors verify with it.
+    #[command(after_help = "Examples:\n  portcullis audit key show")]
     Show,
     /// Begin a new key. Those before it stay, to verify what they sealed.
+    #[command(after_help = "Examples:\n  portcullis audit key rotate")]
     Rotate,
 }
 

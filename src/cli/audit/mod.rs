@@ -47,11 +47,13 @@ pub(super) enum AuditCommand {
     /// Hand records to other programs: CSV, OCSF, OpenTelemetry, or as they are.
     Export(export::Arguments),
     /// Print the head of the ledger, to be kept elsewhere: `verify --anchor` finds out whether what is here still comes to it.
+    #[command(after_help = "Examples:\n  portcullis audit head")]
     Head,
     /// Show or change the key that seals and signs logs.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  portcullis audit key show\n  portcullis audit key rotate")]
     Key(keep::KeyCommand),
     /// Erase what single records say; their seals stay, so that the log verifies as before.
+    #[command(after_help = "Examples:\n  portcullis audit erase last 12 13")]
     Erase {
         /// The session's id, or `last`.
         session: String,
@@ -60,6 +62,7 @@ pub(super) enum AuditCommand {
         records: Vec<u64>,
     },
     /// Keep a log whole, whatever is pruned or erased, until it is released; the ledger says why. Without a session it lists those that are held.
+    #[command(after_help = "Examples:\n  portcullis audit hold last --reason \"incident 12\"\n  portcullis audit hold")]
     Hold {
         /// The session's id, or `last`.
         #[arg(requires = "reason")]
@@ -69,11 +72,13 @@ pub(super) enum AuditCommand {
         reason: Option<String>,
     },
     /// Let a log that was held go when its time comes.
+    #[command(after_help = "Examples:\n  portcullis audit release last")]
     Release {
         /// The session's id, or `last`.
         session: String,
     },
     /// Take away logs that nobody has written to for long; the ledger says which.
+    #[command(after_help = "Examples:\n  portcullis audit prune --older-than 90d --dry-run\n  portcullis audit prune --older-than 90d")]
     Prune {
         /// For how long.
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]

@@ -43,7 +43,7 @@ const EXAMPLES: &str = "\
 Examples:
   portcullis audit verify
   portcullis audit verify last --json
-  portcullis audit verify --anchor 12:6f0a…
+  portcullis audit verify --anchor 2:a99f7e0aecea536ae74bb55234841852a50565cbe8969bfb6789581996c9285c
   portcullis audit verify /evidence/log --public 03b1…
 
 Two verdicts: `intact` says that what is there is what was written, `complete` that nothing is missing.

@@ -102,7 +102,7 @@ pub(in crate::cli) fn guests(session: &Session, folders: &Folders) -> Result<Gue
             .and_then(|approved| Ok((approved, place(&server, session, folders).map_err(|error| error.to_string())?)));
         match guest {
             Ok((approved, (policy, place))) => drop(guests.insert(name, Guest::new(server, approved.clone(), policy, place))),
-            Err(why) => report(&format!("the MCP server {name} is not used: {why}; see `portcullis mcp review {name}`")),
+            Err(why) => report(&format!("the MCP server {name} is not used: {why}; `portcullis mcp review {name}` shows it")),
         }
     }
     Ok(Guests::new(guests))

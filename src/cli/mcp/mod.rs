@@ -36,11 +36,13 @@ pub(super) enum McpCommand {
     #[command(after_help = add::EXAMPLES)]
     Add(add::Arguments),
     /// List your servers, and whether sessions use them.
+    #[command(after_help = "Examples:\n  portcullis mcp list")]
     List,
     /// Start a server in its sandbox, show all that it is and says, and approve that.
     #[command(after_help = review::EXAMPLES)]
     Review(review::Arguments),
     /// Take a server away, with what was approved of it.
+    #[command(after_help = "Examples:\n  portcullis mcp remove time")]
     Remove {
         /// Its name.
         name: String,

@@ -39,8 +39,8 @@ pub(in crate::cli) struct Arguments {
 pub(super) const EXAMPLES: &str = "\
 Examples:
   portcullis mcp review time
-  portcullis mcp review time < /dev/null                        show it, and approve nothing
-  portcullis mcp review time --yes --expect 3f2a…               as a review has printed it
+  portcullis mcp review time < /dev/null                        # show it, and approve nothing
+  portcullis mcp review time --yes --expect 3f2a…               # as a review has printed it
 
 Ends with 0 if it was approved, with 1 if it was not, or is not what --expect says, and with 2 if there is no such server.";
 

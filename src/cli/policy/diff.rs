@@ -33,7 +33,7 @@ pub(in crate::cli) const EXAMPLES: &str = "\
 Examples:
   portcullis policy diff workspace-write networked
   portcullis policy diff old.toml .portcullis/policy.toml
-  portcullis policy diff locked                            from `locked` to what is in force here
+  portcullis policy diff locked                            # from `locked` to what is in force here
   git show main:policy.toml > /tmp/main.toml && portcullis policy diff /tmp/main.toml policy.toml
 
 Each difference has a witness, which the two judge differently. A policy by itself is compared, without the files that bound it.

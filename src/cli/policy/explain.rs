@@ -46,22 +46,26 @@ pub(in crate::cli) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     /// The text of a shell command.
+    #[command(after_help = "Examples:\n  portcullis policy explain command 'git push origin main'")]
     Command {
         /// The text, in quotes.
         #[arg(allow_hyphen_values = true)]
         text: String,
     },
     /// Reading a path.
+    #[command(after_help = "Examples:\n  portcullis policy explain read ~/.ssh/id_ed25519")]
     Read {
         /// The path.
         path: String,
     },
     /// Writing a path.
+    #[command(after_help = "Examples:\n  portcullis policy explain write src/main.rs")]
     Write {
         /// The path.
         path: String,
     },
     /// Reaching a host.
+    #[command(after_help = "Examples:\n  portcullis policy explain host example.org:443")]
     Host {
         /// The host, with or without a port.
         host: String,

@@ -172,7 +172,7 @@ fn publish(arguments: &Arguments, proposal: &Proposal, ended: Exit, text: &str) 
     };
     let Some(path) = &arguments.output else { return output::print(&text) };
     write_new(path, &text).map_err(|error| {
-        report(&format!("{} could not be written: {error}", path.display()));
+        report(&format!("{} cannot be written: {error}", path.display()));
         Exit::Output
     })
 }
