@@ -1,13 +1,14 @@
 //! What the kernel is told, and the processes that tell it.
 //!
 //! [`plan`] turns a policy into absolute paths and numbers; it is pure. [`launcher`] is the agent's handle to the launcher process,
-//! [`stage`] is that process, and [`linux`] holds the ritual that each sandbox goes through. The crate's only `unsafe` is in [`sys`].
+//! [`stage`] is that process, [`linux`] holds the ritual that each sandbox goes through, and [`macos`] the profile that stands for it on a Mac. The crate's only `unsafe` is in [`sys`].
 
 #[cfg(target_os = "linux")]
 pub mod linux;
 
 pub(crate) mod follow;
 pub mod launcher;
+pub mod macos;
 pub mod message;
 pub mod observing;
 pub mod plan;
