@@ -18,7 +18,13 @@ mod moves;
 mod patterns;
 #[path = "seatbelt/profile.rs"]
 mod profile;
+#[path = "seatbelt/proxy.rs"]
+mod proxy;
 #[path = "seatbelt/reading.rs"]
 mod reading;
+#[path = "seatbelt/said.rs"]
+mod said;
+#[path = "seatbelt/settle.rs"]
+mod settle;
 #[path = "seatbelt/world.rs"]
 mod world;

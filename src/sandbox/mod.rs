@@ -7,6 +7,8 @@
 pub mod linux;
 
 pub(crate) mod follow;
+#[cfg(any(test, not(target_os = "linux")))]
+mod frame;
 pub mod launcher;
 pub mod macos;
 pub mod message;
@@ -15,10 +17,12 @@ pub mod plan;
 pub mod private;
 #[cfg(target_os = "linux")]
 pub mod stage;
+#[cfg(target_os = "macos")]
+pub use macos::stage;
 pub mod sys;
 
 #[cfg(not(target_os = "linux"))]
-/// There is no sandbox that could use it yet.
+/// Linked worktrees and submodules are looked up on Linux alone: elsewhere their repository stays out of reach.
 pub fn linked_repository(_workspace: &std::path::Path) -> Option<Linked> {
     None
 }

@@ -43,6 +43,17 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Where the tools find an output that was too long, by its name: where the view shows it, and without a view of its own (macOS) where it lies.
+    pub fn output(&self, name: &str) -> String {
+        if cfg!(target_os = "macos") {
+            self.private.join("outputs").join(name).display().to_string()
+        } else {
+            format!("{INSIDE_OUTPUTS}/{name}")
+        }
+    }
+}
+
 /// The repository that a workspace belongs to where its `.git` is a file (gitrepository-layout(5)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Linked {

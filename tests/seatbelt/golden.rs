@@ -40,6 +40,8 @@ fn the_profiles_are_those_that_were_looked_at() {
                  sockets = [\"/var/run/docker.sock\"]";
     let facts = Facts { terminal: Some(Path::new("/dev/ttys004")), proxy: Some(49_152), worker: None };
     is("allowlist.sb", include_str!("golden/allowlist.sb"), &profile(&plan("workspace-write", rules), &facts));
+    let proxy = portcullis::sandbox::macos::proxy::profile(Path::new("/opt/homebrew/bin/portcullis")).unwrap();
+    is("proxy.sb", include_str!("golden/proxy.sb"), &proxy);
     let worktree = Plan::new(&preset("workspace-write").unwrap(), &linked()).unwrap();
     is("worktree.sb", include_str!("golden/worktree.sb"), &profile(&worktree, &none));
 }

@@ -8,22 +8,23 @@ use nix::{
 
 use crate::sandbox::plan::PlanLimits;
 
-/// The limits and their values. `running` is how many processes the person has already: the kernel counts all of a user's against `RLIMIT_NPROC`.
-pub fn limits(limits: &PlanLimits, running: u64) -> [(Resource, u64); 4] {
-    [
-        (Resource::RLIMIT_NPROC, limits.processes.saturating_add(running)),
-        (Resource::RLIMIT_NOFILE, limits.open_files),
-        (Resource::RLIMIT_FSIZE, limits.file_size),
-        (Resource::RLIMIT_CORE, 0),
-    ]
+/// The limits of one process, and their values.
+pub fn limits(limits: &PlanLimits) -> [(Resource, u64); 3] {
+    [(Resource::RLIMIT_NOFILE, limits.open_files), (Resource::RLIMIT_FSIZE, limits.file_size), (Resource::RLIMIT_CORE, 0)]
 }
 
-/// Sets them for this process and all that it will start. A harder limit of the host stays in force.
+/// The most processes that the person may have (`RLIMIT_NPROC`) while a call runs: the kernel counts all of a user's, of which `running` are there
+/// already.
+pub fn processes(limits: &PlanLimits, running: u64) -> u64 {
+    limits.processes.saturating_add(running)
+}
+
+/// Sets [`limits`] for this process and all that it will start. A harder limit of the host stays in force.
 ///
 /// # Errors
 /// What the system says.
-pub fn apply(plan: &PlanLimits, running: u64) -> Result<(), Errno> {
-    for (resource, value) in limits(plan, running) {
+pub fn apply(plan: &PlanLimits) -> Result<(), Errno> {
+    for (resource, value) in limits(plan) {
         let (_, ceiling) = getrlimit(resource)?;
         let value = value.min(ceiling);
         setrlimit(resource, value, value)?;

@@ -9,6 +9,8 @@
 //! | [`expression`] | names and patterns as expressions |
 //! | [`services`] | what every program needs, each with its reason |
 //! | [`profile`] | the profile |
+//! | [`proxy`] | that of the proxy itself |
+//! | [`settle`] | what links lead to |
 //! | [`refusal`] | what cannot be said, with the reason |
 //! | [`arguments`] | the arguments of `sandbox-exec`, and the environment |
 //! | [`limits`] | ceilings by `setrlimit(2)` |
@@ -29,5 +31,9 @@ pub mod expression;
 pub mod limits;
 pub mod places;
 pub mod profile;
+pub mod proxy;
 pub mod refusal;
 pub mod services;
+pub mod settle;
+#[cfg(target_os = "macos")]
+pub mod stage;

@@ -62,7 +62,7 @@ pub fn render(plan: &Plan, facts: &Facts<'_>) -> Result<Profile, Refusal> {
 }
 
 /// Operations on a file that is read.
-const READ: &str = "file-read* file-test-existence file-map-executable";
+pub(super) const READ: &str = "file-read* file-test-existence file-map-executable";
 /// The same for one that is run as well.
 const READ_AND_RUN: &str = "file-read* file-test-existence file-map-executable process-exec*";
 /// All there are.
