@@ -100,7 +100,11 @@ pub fn run(control: &str) -> i32 {
     let mut plans: HashMap<u32, Plan> = HashMap::new();
     let code = loop {
         match receive::<ToLauncher>(control.as_fd()) {
-            Ok((ToLauncher::Register { id, plan }, _)) => _ = plans.entry(id).or_insert_with(|| settled(&plan, &leads_to)),
+            Ok((ToLauncher::Register { id, plan }, _)) => {
+                let plan = settled(&plan, &leads_to);
+                make_links(&plan);
+                plans.entry(id).or_insert(plan);
+            }
             Ok((ToLauncher::Launch(launch), descriptors)) => {
                 let Ok([stdin, stdout, stderr, socket]) = <[OwnedFd; 4]>::try_from(descriptors) else { break 1 };
                 if let Err(failure) = start(&plans, launch, [stdin, stdout, stderr], &socket, &alive, &living) {
@@ -190,7 +194,6 @@ fn supervise(plan: &Plan, launch: Launch, mut streams: [OwnedFd; 3], socket: &Ow
         None
     };
     let profile = render(plan, &Facts { terminal: device.as_deref(), proxy, worker: own.as_deref() })?;
-    make_links(&places);
     let cwd = lies(&places, &launch.cwd);
     let variables = environment(&places, launch.environment.clone(), proxy);
     let program = program(&launch.program, own.as_deref(), &cwd, &variables)?;
@@ -240,10 +243,16 @@ fn program(program: &Program, own: Option<&Path>, cwd: &Path, variables: &[(Stri
     }
 }
 
-/// What is granted in the person's home is found in the private one. Where that cannot be, it is found at its own place.
-fn make_links(places: &Places) {
-    for (link, target) in links(places) {
-        if let Some(folder) = link.parent().filter(|_| target.exists()) {
+/// What is granted in the person's home is found in the private one, from the first call on. Later a call could have put links of its own in the way,
+/// and this process is not confined: so a home that holds anything is left alone.
+fn make_links(plan: &Plan) {
+    let Ok(places) = Places::of(plan) else { return };
+    let home = plan.private.join("home");
+    if fs::read_dir(&home).is_ok_and(|mut entries| entries.next().is_some()) {
+        return;
+    }
+    for (link, target) in links(&places).into_iter().filter(|(link, target)| link.starts_with(&home) && target.exists()) {
+        if let Some(folder) = link.parent() {
             let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
             let _ = symlink(&target, &link);
         }
