@@ -119,7 +119,7 @@ pub fn worlds(name: &str) -> Vec<World> {
 }
 
 fn world(shape: WorldShape) -> World {
-    assert!(shape.policy.is_some() != !shape.rules.is_empty(), "{}: either a preset or rules", shape.name);
+    assert!(shape.policy.is_some() == shape.rules.is_empty(), "{}: either a preset or rules", shape.name);
     World {
         policy: shape.policy,
         rules: shape.rules,

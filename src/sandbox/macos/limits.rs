@@ -31,3 +31,16 @@ pub fn apply(plan: &PlanLimits) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_bounded_is_what_the_policy_says_and_processes_come_on_top_of_those_that_run() {
+        let plan = PlanLimits { wall_ms: 1, memory: 2, processes: 3, open_files: 4, file_size: 5, disk: 6 };
+        let expected = [(Resource::RLIMIT_NOFILE, 4), (Resource::RLIMIT_FSIZE, 5), (Resource::RLIMIT_CORE, 0)];
+        assert_eq!(limits(&plan), expected);
+        assert_eq!((processes(&plan, 400), processes(&plan, u64::MAX)), (403, u64::MAX));
+    }
+}
