@@ -149,6 +149,27 @@ pub struct Applied {
     /// What keeps the memory: `cgroup`, or `watch` for the sandbox's init.
     #[serde(default)]
     pub memory_limit: String,
+    /// On macOS the SHA-256 of the profile with its parameters, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
+impl Applied {
+    /// In one line, for people.
+    pub fn sentence(&self) -> String {
+        match &self.profile {
+            Some(profile) => format!("Seatbelt, profile sha256:{profile}, processes kept by {}", self.process_limit),
+            None => format!(
+                "Landlock ABI {}, {} system calls let through, own {} namespaces, {} places hidden, {} protected, processes kept by {}",
+                self.landlock_abi,
+                self.seccomp_allowed,
+                self.namespaces.join(", "),
+                self.hidden,
+                self.protected,
+                self.process_limit
+            ),
+        }
+    }
 }
 
 /// How a call ended.

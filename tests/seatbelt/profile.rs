@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use portcullis::{
     policy::{NetworkMode, preset},
     sandbox::{
-        Plan, Session,
+        Applied, Plan, Session,
         macos::{
             arguments::{SANDBOX_EXEC, arguments, environment, lies, links},
             places::Places,
@@ -239,6 +239,19 @@ fn the_program_is_named_by_its_absolute_path_and_no_argument_can_be_another() {
     let expected = ["-p", "(version 1)", "-D", "A_0=-D x=\"y\" (allow default)", "--", "-x", "a b"];
     assert_eq!(arguments(&profile, &program), expected);
     assert_eq!(SANDBOX_EXEC, "/usr/bin/sandbox-exec");
+}
+
+#[test]
+fn a_record_names_the_profile_by_all_that_it_is() {
+    let of =
+        |text: &str, value: &str| Profile { text: text.to_owned(), parameters: vec![("A_0".to_owned(), value.to_owned())] }.fingerprint();
+    let one = of("(version 1)", "/a");
+    assert!(one.len() == 64 && one == of("(version 1)", "/a") && one != of("(version 1)", "/b") && one != of("(version 2)", "/a"));
+    let applied = Applied { process_limit: "rlimit".to_owned(), profile: Some(one.clone()), ..Applied::default() };
+    assert_eq!(applied.sentence(), format!("Seatbelt, profile sha256:{one}, processes kept by rlimit"));
+    let record = serde_json::to_value(&applied).unwrap();
+    assert_eq!(record["profile"], one.as_str());
+    assert!(serde_json::to_value(Applied::default()).unwrap().get("profile").is_none(), "on Linux there is none");
 }
 
 #[test]

@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest, Sha256};
+
 use super::{
     expression::{ANYWHERE, END, in_any_case, pattern, quoted},
     places::{Grant, Places, git_folders, protected, real},
@@ -29,6 +31,19 @@ pub struct Profile {
     pub text: String,
     /// Names and values, in the order in which they were first named.
     pub parameters: Vec<(String, String)>,
+}
+
+impl Profile {
+    /// SHA-256 of the text and each parameter, in hexadecimal digits: what a record says was enforced.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.text.as_bytes());
+        for (name, value) in &self.parameters {
+            // Neither holds a NUL.
+            hash.update([&b"\0"[..], name.as_bytes(), b"=", value.as_bytes()].concat());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// What a profile depends on besides the plan: the facts of one call.

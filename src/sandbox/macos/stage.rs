@@ -16,6 +16,7 @@ use std::{
         unix::fs::{DirBuilderExt, PermissionsExt, symlink},
     },
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -41,6 +42,7 @@ use super::{
     settle::{leads_to, settled},
 };
 use crate::{
+    egress,
     policy::NetworkMode,
     sandbox::{
         launcher::own_program,
@@ -62,7 +64,7 @@ pub const CONTROL: i32 = 3;
 const REQUEST_CAP: u64 = 16 * 1024 * 1024;
 
 /// A step that could not be done. Nothing runs after one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Failure {
     step: &'static str,
     reason: String,
@@ -97,13 +99,13 @@ impl From<Refusal> for Failure {
 pub fn run(control: &str) -> i32 {
     let Some(control) = take_control(control) else { return 1 };
     let Ok((alive, living)) = io::pipe() else { return 1 };
-    let mut plans: HashMap<u32, Plan> = HashMap::new();
+    let mut plans: HashMap<u32, Result<Plan, Failure>> = HashMap::new();
     let code = loop {
         match receive::<ToLauncher>(control.as_fd()) {
             Ok((ToLauncher::Register { id, plan }, _)) => {
                 let plan = settled(&plan, &leads_to);
                 make_links(&plan);
-                plans.entry(id).or_insert(plan);
+                plans.entry(id).or_insert_with(|| is_taken(&plan).map(|()| plan));
             }
             Ok((ToLauncher::Launch(launch), descriptors)) => {
                 let Ok([stdin, stdout, stderr, socket]) = <[OwnedFd; 4]>::try_from(descriptors) else { break 1 };
@@ -119,7 +121,7 @@ pub fn run(control: &str) -> i32 {
     // Closing it tells each call's process to end.
     drop(living);
     while waitpid(None, None).is_ok() {}
-    for plan in plans.values() {
+    for plan in plans.values().flatten() {
         // The name is looked at because nothing else may ever be removed here.
         if plan.private.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PRIVATE_PREFIX)) {
             remove(&plan.private);
@@ -154,16 +156,37 @@ fn open_up(folder: &Path) {
     }
 }
 
+/// Whether this version of macOS takes the profile of a plan, found by trying: what `sandbox-exec` says of one would otherwise look like the program's own
+/// words. Whether the program that it starts here is granted does not matter.
+#[allow(clippy::disallowed_methods, reason = "a program of the system's, in a sandbox")]
+fn is_taken(plan: &Plan) -> Result<(), Failure> {
+    let step = "apply the profile";
+    let profile = render(plan, &Facts { proxy: Some(egress::PORT), ..Facts::default() })?;
+    let mut command = Command::new(SANDBOX_EXEC);
+    command.args(arguments(&profile, &["/usr/bin/true".to_owned()])).env_clear().current_dir("/").stdin(Stdio::null());
+    let ended = command.output().map_err(|error| Failure::system(step, &error))?;
+    let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+    if ended.status.success() || said.contains("execvp") {
+        Ok(())
+    } else {
+        Err(Failure::new(step, format!("this macOS does not take it: {said}")))
+    }
+}
+
 /// Makes the process of one call.
 fn start(
-    plans: &HashMap<u32, Plan>,
+    plans: &HashMap<u32, Result<Plan, Failure>>,
     launch: Launch,
     streams: [OwnedFd; 3],
     socket: &OwnedFd,
     alive: &PipeReader,
     living: &PipeWriter,
 ) -> Result<(), Failure> {
-    let plan = plans.get(&launch.plan).ok_or_else(|| Failure::new("make the sandbox", "its plan was never registered"))?;
+    let plan = match plans.get(&launch.plan) {
+        Some(Ok(plan)) => plan,
+        Some(Err(failure)) => return Err(failure.clone()),
+        None => return Err(Failure::new("make the sandbox", "its plan was never registered")),
+    };
     match sys::fork().map_err(|error| Failure::system("fork", &error))? {
         Fork::Parent(_) => Ok(()),
         Fork::Child => {
@@ -201,7 +224,14 @@ fn supervise(plan: &Plan, launch: Launch, mut streams: [OwnedFd; 3], socket: &Ow
     let running = sys::processes().map_err(|error| Failure::system("count processes", &error))?;
     match sys::fork().map_err(|error| Failure::system("fork", &error))? {
         Fork::Child => {
-            let Err(failure) = enter(plan, &streams, socket, (&words, &variables), &cwd, running.len(), terminal.is_some());
+            let applied = Applied {
+                process_limit: "rlimit".to_owned(),
+                memory_limit: "none".to_owned(),
+                profile: Some(profile.fingerprint()),
+                ..Applied::default()
+            };
+            let entering = Entering { words, variables, cwd, running: running.len() as u64, terminal: terminal.is_some(), applied };
+            let Err(failure) = enter(plan, &streams, socket, entering);
             let _ = send(socket.as_fd(), &failure.message(), &[]);
             sys::exit_now(126)
         }
@@ -286,16 +316,20 @@ fn hand_out_listener(socket: &OwnedFd) -> Result<u16, Failure> {
     Ok(port)
 }
 
-/// Becomes `sandbox-exec`. Returns only on failure.
-fn enter(
-    plan: &Plan,
-    streams: &[OwnedFd; 3],
-    socket: &OwnedFd,
-    (words, variables): (&[String], &[(String, String)]),
-    cwd: &Path,
-    running: usize,
+/// What the process that becomes `sandbox-exec` needs.
+struct Entering {
+    words: Vec<String>,
+    variables: Vec<(String, String)>,
+    cwd: PathBuf,
+    /// How many processes there were before.
+    running: u64,
     terminal: bool,
-) -> Result<Infallible, Failure> {
+    applied: Applied,
+}
+
+/// Becomes `sandbox-exec`. Returns only on failure.
+fn enter(plan: &Plan, streams: &[OwnedFd; 3], socket: &OwnedFd, entering: Entering) -> Result<Infallible, Failure> {
+    let Entering { words, variables, cwd, running, terminal, applied } = entering;
     let step = "set up the standard streams";
     setsid().map_err(|errno| Failure::errno("start a new session", errno))?;
     for stream in streams {
@@ -313,13 +347,12 @@ fn enter(
     sys::close_on_exec_from(3).map_err(|error| Failure::system("close inherited descriptors", &error))?;
     sys::reset_signals();
     limits::apply(&plan.limits).map_err(|errno| Failure::errno("set a resource limit", errno))?;
-    let most = limits::processes(&plan.limits, running as u64);
+    let most = limits::processes(&plan.limits, running);
     sys::limit_processes(most).map_err(|error| Failure::system("set a resource limit", &error))?;
-    chdir(cwd).map_err(|errno| Failure::errno("enter the working folder", errno))?;
+    chdir(&cwd).map_err(|errno| Failure::errno("enter the working folder", errno))?;
     let string = |text: String| CString::new(text).map_err(|_| Failure::new("start the program", "a NUL byte in an argument or variable"));
-    let words = words.iter().cloned().map(string).collect::<Result<Vec<_>, _>>()?;
-    let variables = variables.iter().map(|(key, value)| string(format!("{key}={value}"))).collect::<Result<Vec<_>, _>>()?;
-    let applied = Applied { process_limit: "rlimit".to_owned(), memory_limit: "none".to_owned(), ..Applied::default() };
+    let words = words.into_iter().map(string).collect::<Result<Vec<_>, _>>()?;
+    let variables = variables.into_iter().map(|(key, value)| string(format!("{key}={value}"))).collect::<Result<Vec<_>, _>>()?;
     send(socket.as_fd(), &FromSandbox::Started(applied), &[]).map_err(|error| Failure::new("report the start", error.to_string()))?;
     let program = string(SANDBOX_EXEC.to_owned())?;
     execve(&program, &words, &variables).map_err(|errno| Failure::errno("start sandbox-exec", errno))
