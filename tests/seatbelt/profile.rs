@@ -19,7 +19,7 @@ use proptest::prelude::*;
 
 use crate::{
     evaluator::About,
-    world::{Asked, PRIVATE, WORKSPACE, linked, plan, profile, refusal, session},
+    world::{Asked, PRIVATE, WORKSPACE, linked, plan, policy, profile, refusal, session},
 };
 
 fn everyday() -> Asked {
@@ -70,6 +70,20 @@ fn what_is_granted_is_open_and_nothing_else_is() {
     // A hard link would be another name for what a path keeps.
     assert!(!asked.asks("file-link", About::File(Path::new("/Users/me/project/x"))));
     assert!(!asked.asks("file-clone", About::File(Path::new("/Users/me/project/x"))));
+}
+
+#[test]
+fn a_private_folder_closes_the_real_one_however_they_lie_in_one_another() {
+    let wide = plan("workspace-write", "[filesystem]\nread = [\"/Users\", \"/usr\", \"@workspace\", \"@toolchains\"]");
+    let asked = Asked::plan(&wide);
+    assert!(asked.reads("/Users/you/x") && asked.reads("/Users/me/.cargo/bin/cargo") && asked.writes(&format!("{WORKSPACE}/x")));
+    assert!(!asked.reads("/Users/me/notes") && !asked.reads("/Users/me/.cargo/other"));
+    // The workspace in the real temporary folder, and the home in the workspace's parent.
+    let session = Session { workspace: "/tmp/a/project".into(), home: "/tmp/a/me".into(), ..session() };
+    let rules = "[filesystem]\nread = [\"/tmp/a\", \"/usr\", \"@toolchains\"]";
+    let asked = Asked::plan(&Plan::new(&policy("workspace-write", rules), &session).unwrap());
+    assert!(asked.writes("/private/tmp/a/project/x") && asked.reads("/private/tmp/a/x") && asked.reads("/private/tmp/a/me/.cargo/bin/x"));
+    assert!(!asked.reads("/private/tmp/x") && !asked.reads("/private/tmp/a/me/notes") && !asked.writes("/private/tmp/a/x"));
 }
 
 #[test]
@@ -195,7 +209,7 @@ fn a_linked_worktree_can_be_committed_in_and_no_other_be_touched() {
     assert!(
         !asked.writes(&format!("{WORKSPACE}/.git")) && !asked.removes(common) && !asked.removes(&format!("{common}/worktrees/project"))
     );
-    let closed = Asked::plan(&Plan::new(&crate::world::policy("workspace-write", "[git]\nallow = \"none\""), &linked()).unwrap());
+    let closed = Asked::plan(&Plan::new(&policy("workspace-write", "[git]\nallow = \"none\""), &linked()).unwrap());
     assert!(closed.reads(&format!("{common}/HEAD")) && !closed.makes(&format!("{common}/objects/ab/cd")));
 }
 

@@ -1,6 +1,6 @@
 //! Enforcement on macOS: the same plan as a profile of Seatbelt's, for `sandbox-exec`(1).
 //!
-//! Everything but [`stage`] is compiled and tested on every system: what a plan comes to on a Mac can be read, and held against what it comes to
+//! Everything but `stage` is compiled and tested on every system: what a plan comes to on a Mac can be read, and held against what it comes to
 //! on Linux, without one. None of it has been run on a Mac.
 //!
 //! | module | what it holds |
