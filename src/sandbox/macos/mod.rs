@@ -1,6 +1,6 @@
 //! Enforcement on macOS: the same plan as a profile of Seatbelt's, for `sandbox-exec`(1).
 //!
-//! Everything but `stage` is compiled and tested on every system: what a plan comes to on a Mac can be read, and held against what it comes to
+//! Everything but `stage` and `call` is compiled and tested on every system: what a plan comes to on a Mac can be read, and held against what it comes to
 //! on Linux, without one. None of it has been run on a Mac.
 //!
 //! | module | what it holds |
@@ -14,7 +14,7 @@
 //! | [`refusal`] | what cannot be said, with the reason |
 //! | [`arguments`] | the arguments of `sandbox-exec`, and the environment |
 //! | [`limits`] | ceilings by `setrlimit(2)` |
-//! | `stage` | the launcher's side, on macOS alone |
+//! | `stage`, `call` | the launcher's side, and one call; on macOS alone |
 //!
 //! # What differs from Linux
 //! *Stricter:* caches are read and not written; nothing is hard-linked or cloned; no repository, submodule or linked worktree is made, and no
@@ -27,6 +27,8 @@
 //! where `sandbox-exec` is missing nothing runs.
 
 pub mod arguments;
+#[cfg(target_os = "macos")]
+mod call;
 pub mod expression;
 pub mod limits;
 pub mod places;
@@ -37,3 +39,4 @@ pub mod services;
 pub mod settle;
 #[cfg(target_os = "macos")]
 pub mod stage;
+mod writer;

@@ -18,6 +18,7 @@ use super::{
     places::{Grant, Places, git_folders, protected, real},
     refusal::Refusal,
     services::{DEVELOPER_TOOLS, LOADER, Need, SHARED_NAMES, VALUE_PREFIXES, VALUES, services},
+    writer::{Filters, Writer, text},
 };
 use crate::{
     policy::{GitAccess, NetworkMode},
@@ -63,7 +64,7 @@ pub struct Facts<'a> {
 /// Where Seatbelt cannot hold what the plan says: nothing may start then.
 pub fn render(plan: &Plan, facts: &Facts<'_>) -> Result<Profile, Refusal> {
     let places = Places::of(plan)?;
-    let mut writer = Writer { text: String::from("(version 1)\n(deny default)\n"), parameters: Vec::new() };
+    let mut writer = Writer::new();
     processes(&mut writer);
     system(&mut writer, plan, &places, facts);
     files(&mut writer, &places, facts)?;
@@ -73,7 +74,7 @@ pub fn render(plan: &Plan, facts: &Facts<'_>) -> Result<Profile, Refusal> {
         protect(&mut writer, plan, &places)?;
     }
     deny(&mut writer, plan, &places)?;
-    Ok(Profile { text: writer.text, parameters: writer.parameters })
+    Ok(writer.finish())
 }
 
 /// Operations on a file that is read.
@@ -345,78 +346,4 @@ fn patterns(writer: &mut Writer, base: &str, globs: &[String], whole: &mut Filte
 fn any_of<'a>(folders: impl Iterator<Item = &'a Path>) -> Result<String, Refusal> {
     let quoted = folders.map(|folder| text(folder).map(quoted)).collect::<Result<Vec<_>, _>>()?;
     Ok(format!("({})", quoted.join("|")))
-}
-
-/// Filters, each once, in order.
-#[derive(Debug, Default)]
-struct Filters(Vec<String>);
-
-impl Filters {
-    fn push(&mut self, filter: String) {
-        if !self.0.contains(&filter) {
-            self.0.push(filter);
-        }
-    }
-}
-
-fn text(path: &Path) -> Result<&str, Refusal> {
-    path.to_str().filter(|text| !text.contains('\0')).ok_or_else(|| Refusal::NotText { path: path.to_path_buf() })
-}
-
-/// The text as far as it is written, and its parameters.
-struct Writer {
-    text: String,
-    parameters: Vec<(String, String)>,
-}
-
-impl Writer {
-    fn section(&mut self, title: &str) {
-        self.text.push_str(&format!("\n; {title}\n"));
-    }
-
-    /// A rule over any of the filters; over everything if there is none and the operation takes none. A rule over an empty choice is no rule.
-    fn rule(&mut self, action: &str, operations: &str, filters: &[String]) {
-        match filters {
-            [] if !["process-fork", "pseudo-tty", "system-socket"].contains(&operations) => {}
-            [] => self.text.push_str(&format!("({action} {operations})\n")),
-            [filter] if !filter.contains(';') => self.text.push_str(&format!("({action} {operations} {filter})\n")),
-            _ => {
-                self.text.push_str(&format!("({action} {operations}\n"));
-                filters.iter().for_each(|filter| self.text.push_str(&format!("  {filter}\n")));
-                self.text.push_str(")\n");
-            }
-        }
-    }
-
-    fn subpath(&mut self, kind: &str, path: &Path) -> Result<String, Refusal> {
-        Ok(format!("(subpath (param \"{}\"))", self.name(kind, path)?))
-    }
-
-    fn literal(&mut self, kind: &str, path: &Path) -> Result<String, Refusal> {
-        Ok(format!("(literal (param \"{}\"))", self.name(kind, path)?))
-    }
-
-    fn regex(&mut self, kind: &str, expression: String) -> String {
-        format!("(regex (param \"{}\"))", self.named(kind, expression))
-    }
-
-    fn name(&mut self, kind: &str, path: &Path) -> Result<String, Refusal> {
-        let value = text(path)?.to_owned();
-        Ok(self.named(kind, value))
-    }
-
-    /// The name of a value; the same for the same value of the same kind.
-    fn named(&mut self, kind: &str, value: String) -> String {
-        let of_kind = |name: &str| name.rsplit_once('_').is_some_and(|(other, _)| other == kind);
-        let mut number = 0;
-        for (name, known) in self.parameters.iter().filter(|(name, _)| of_kind(name)) {
-            if *known == value {
-                return name.clone();
-            }
-            number += 1;
-        }
-        let name = format!("{kind}_{number}");
-        self.parameters.push((name.clone(), value));
-        name
-    }
 }
