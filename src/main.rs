@@ -6,7 +6,7 @@ use portcullis::cli;
 
 fn main() -> ExitCode {
     // First of all, before any thread or runtime: as a launcher this process must stay small and know nothing.
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
         use portcullis::{egress, sandbox::stage};
         let mut arguments = std::env::args_os().skip(1);
@@ -14,6 +14,8 @@ fn main() -> ExitCode {
         let mut control = || arguments.next().and_then(|number| number.into_string().ok()).unwrap_or_default();
         let ended = match first.to_str() {
             Some(stage::STAGE) => Some(stage::run(&control())),
+            #[cfg(target_os = "macos")]
+            Some(stage::WORKER) => Some(stage::work(&control())),
             Some(egress::handle::STAGE) => Some(egress::stage::run(&control())),
             _ => None,
         };

@@ -27,6 +27,7 @@ mod sandbox;
 mod selftest;
 mod sessions;
 mod show;
+mod signals;
 mod stop;
 
 use std::{fmt::Display, io::Write, process::ExitCode};

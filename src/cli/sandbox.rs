@@ -11,13 +11,12 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
-        signal::{SigSet, Signal},
-        signalfd::{SfdFlags, SignalFd},
+        signal::Signal,
         termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr},
     },
 };
 
-use super::{exit::Exit, report, resolve};
+use super::{exit::Exit, report, resolve, signals::Signals};
 use crate::egress::{Connections, handle::Told};
 use crate::policy::learn::Observation;
 use crate::sandbox::{
@@ -81,7 +80,7 @@ pub(super) fn pass_through(resolved: &resolve::Resolved, what: Passed<'_>, heard
     let interactive = stdin.is_terminal() && stdout.is_terminal();
     let terminal = interactive.then(|| sys::window_size(stdout.as_fd()).unwrap_or((24, 80)));
     // Signals are taken from here on, so that none gets lost between the start and the relay.
-    let signals = watch_signals().map_err(MessageError::from)?;
+    let signals = Signals::watch(&FORWARDED).map_err(MessageError::from)?;
     let launcher = Launcher::start()?;
     let plan = launcher.register(what.plan.clone())?;
     let mut relays = Relays::default();
@@ -208,17 +207,10 @@ fn may_enter(stream: BorrowedFd<'_>) -> bool {
 const FORWARDED: [Signal; 7] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGWINCH];
 
-fn watch_signals() -> Result<SignalFd, Errno> {
-    let mut mask = SigSet::empty();
-    FORWARDED.iter().for_each(|signal| mask.add(*signal));
-    mask.thread_block()?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-}
-
 /// Passes bytes and signals until the sandbox is gone and cleaned up after.
 fn relay(
     call: &Call,
-    signals: &SignalFd,
+    signals: &Signals,
     mut relays: Relays,
     workspace: &Path,
     heard: &mut Heard,
@@ -336,15 +328,14 @@ fn return_code(code: i32) -> Exit {
     if code == 0 { Exit::Success } else { Exit::Passed(u8::try_from(code).unwrap_or(1)) }
 }
 
-fn forward(call: &Call, signals: &SignalFd) {
-    while let Ok(Some(signal)) = signals.read_signal() {
-        let Ok(number) = i32::try_from(signal.ssi_signo) else { continue };
-        if number == Signal::SIGWINCH as i32 {
+fn forward(call: &Call, signals: &Signals) {
+    while let Some(signal) = signals.next() {
+        if signal == Signal::SIGWINCH {
             if let Ok((rows, columns)) = sys::window_size(io::stdout().as_fd()) {
                 call.tell(ToSandbox::Resize(rows, columns));
             }
         } else {
-            call.tell(ToSandbox::Signal(number));
+            call.tell(ToSandbox::Signal(signal as i32));
         }
     }
 }

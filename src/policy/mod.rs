@@ -38,6 +38,6 @@ pub use model::{
     Ask, CommandRule, Decision, Detail, Enforcement, Environment, Filesystem, GitAccess, Layer, Limits, Network, NetworkMode, OnFailure,
     OnMissing, Origin, PathRule, Place, Policy, Recording,
 };
-pub use prose::{Claim, ClaimKind, claims, render, render_in_mode};
+pub use prose::{Claim, ClaimKind, Platform, claims, claims_on, render, render_in_mode, render_on};
 pub use summary::summary;
 pub use wider::{GRANTED, Wider};

@@ -3,11 +3,14 @@
 //! The text is symbolic and the same on every machine: no temporary path, no home folder, no clock. It shows values from a
 //! repository's file only quoted, shortened and counted, so that a list of paths cannot pose as instructions.
 
+mod platform;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
 
+pub use self::platform::Platform;
 use super::{
     command::{DEEPEST, LONGEST, MOST_COMMANDS},
     error::visible,
@@ -24,9 +27,6 @@ const EXAMPLES: usize = 3;
 const SHOWN: usize = 12;
 /// Characters of one entry that are shown.
 const SHOWN_ENTRY: usize = 60;
-
-/// What globs do not cover, see [`super::place::is_in_package_folder`].
-const PACKAGES: &str = " Names with a * do not count inside node_modules and site-packages.";
 
 /// What a claim promises. One variant per promise that can be probed for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,54 +100,36 @@ pub struct Claim {
 
 /// Everything that the model is told, in the order in which it is told.
 pub fn claims(policy: &Policy) -> Vec<Claim> {
+    claims_on(policy, Platform::here())
+}
+
+/// The same as on a certain system.
+pub fn claims_on(policy: &Policy, platform: Platform) -> Vec<Claim> {
     let mut out = Vec::new();
     let mut say = |kind, text: String| out.push(Claim { kind, text });
     say(ClaimKind::Confined, "Every tool call runs in a process that the kernel confines to what is said here.".to_owned());
     let files = &policy.filesystem;
     say(ClaimKind::Reads, format!("Readable: {}.", layers(&files.read)));
-    let besides = "No other file or folder is writable, but for a /dev/shm of each call's own and devices such as /dev/null.";
-    say(ClaimKind::Writes, format!("Writable, and readable too: {}. {besides}", layers(&files.write)));
+    say(ClaimKind::Writes, format!("Writable, and readable too: {}. {}", layers(&files.write), platform.besides()));
     if !files.deny.is_empty() {
-        say(
-            ClaimKind::Deny,
-            format!("Where they exist, neither readable nor writable, even inside the above: {}.{PACKAGES}", places(&files.deny)),
-        );
+        say(ClaimKind::Deny, platform.denied(&places(&files.deny)));
     }
     if !files.protect.is_empty() {
-        say(
-            ClaimKind::Protect,
-            format!(
-                "Never writable: {}. Those without a * cannot be created either: where one is absent, an empty read-only file or folder may \
-                 stand in its place. One with a * that a call makes is renamed when the call ends: .refused is put behind its name.{PACKAGES}",
-                places(&files.protect)
-            ),
-        );
+        say(ClaimKind::Protect, platform.protected(&places(&files.protect)));
     }
     if judge::hides(policy, &Place::Temporary) {
-        say(ClaimKind::PrivateTemporary, "/tmp is private to this session: empty at its start, gone at its end.".to_owned());
+        say(ClaimKind::PrivateTemporary, platform.private_temporary());
     }
     if judge::hides(policy, &Place::PrivateHome) {
-        let mut text =
-            "~ is a private folder of this session: it holds only the places named above, and what is written there is gone at the end."
-                .to_owned();
-        if files.write.iter().all(|list| list.iter().any(|rule| rule.place == Place::PrivateHome))
-            && let Ok(Some(caches)) = groups::group("caches")
-        {
-            let caches = with_examples(&caches.name, &caches.rules);
-            text.push_str(&format!(" Of package caches that are named above ({caches}) it holds private copies, which can be written."));
-        }
-        say(ClaimKind::PrivateHome, text);
+        say(ClaimKind::PrivateHome, platform.private_home(policy));
     }
-    let (kind, text) = git(policy);
+    let (kind, text) = git(policy, platform);
     say(kind, text);
-    let (kind, text) = network(policy);
+    let (kind, text) = network(policy, platform);
     say(kind, text);
     say(ClaimKind::Environment, environment(policy));
-    limits(policy, &mut say);
-    say(
-        ClaimKind::LifetimeEndsWithCall,
-        "Processes end with the call that started them; what shell was told to run in the background ends with the session.".to_owned(),
-    );
+    limits(policy, platform, &mut say);
+    say(ClaimKind::LifetimeEndsWithCall, platform.lifetime());
     if let Some(text) = commands(policy) {
         say(ClaimKind::Commands, text);
     }
@@ -173,8 +155,13 @@ pub fn render(policy: &Policy) -> String {
 
 /// The same for a session that asks more often than the policy does. The fingerprint is that of the policy as it was chosen, to which grants are bound.
 pub fn render_in_mode(policy: &Policy, ask: Ask) -> String {
+    render_on(policy, ask, Platform::here())
+}
+
+/// The same as on a certain system.
+pub fn render_on(policy: &Policy, ask: Ask, platform: Platform) -> String {
     let mut text = String::from("# Sandbox\n");
-    for claim in claims(&Policy { ask, ..policy.clone() }) {
+    for claim in claims_on(&Policy { ask, ..policy.clone() }, platform) {
         text.push_str("- ");
         text.push_str(&claim.text);
         text.push('\n');
@@ -251,12 +238,16 @@ fn shortened(mut entries: Vec<String>) -> Vec<String> {
     entries
 }
 
-fn git(policy: &Policy) -> (ClaimKind, String) {
+fn git(policy: &Policy, platform: Platform) -> (ClaimKind, String) {
     // Whether a path outside of the workspace's own terms covers `.git` is known only in a session.
     let covers = |rule: &PathRule| matches!(&rule.place, Place::Workspace(path) if Path::new(".git").starts_with(path));
     let lists = &policy.filesystem.write;
     let writable = !lists.is_empty() && lists.iter().all(|list| list.iter().any(covers));
     let condition = if writable { "" } else { " where the above makes .git writable" };
+    if let Some(text) = platform.git(policy, condition) {
+        // There is no difference between the two.
+        return (if policy.git == GitAccess::Full { ClaimKind::GitFull } else { ClaimKind::GitCommit }, text);
+    }
     match policy.git {
         GitAccess::None => (ClaimKind::GitReadOnly, "git: .git is read-only; status, log and diff work, commits do not.".to_owned()),
         GitAccess::Commit => (
@@ -278,27 +269,23 @@ fn git(policy: &Policy) -> (ClaimKind, String) {
     }
 }
 
-fn network(policy: &Policy) -> (ClaimKind, String) {
-    match policy.network.mode {
-        NetworkMode::None => (ClaimKind::NetworkNone, format!("There is no network, not even a loopback; {}", sockets(policy))),
-        NetworkMode::Loopback => {
-            (ClaimKind::NetworkLoopback, format!("There is no network but a loopback of each call's own; {}", sockets(policy)))
-        }
-        NetworkMode::Allowlist => (ClaimKind::NetworkAllowlist, allow_list(policy)),
-        NetworkMode::Open => (ClaimKind::NetworkOpen, format!("The host's network can be reached; {}", sockets(policy))),
+fn network(policy: &Policy, platform: Platform) -> (ClaimKind, String) {
+    let mode = policy.network.mode;
+    match mode {
+        NetworkMode::None => (ClaimKind::NetworkNone, format!("There is no network, not even a loopback; {}", sockets(policy, platform))),
+        NetworkMode::Loopback => (ClaimKind::NetworkLoopback, format!("{} {}", platform.loopback(mode), sockets(policy, platform))),
+        NetworkMode::Allowlist => (ClaimKind::NetworkAllowlist, allow_list(policy, platform)),
+        NetworkMode::Open => (ClaimKind::NetworkOpen, format!("The host's network can be reached; {}", sockets(policy, platform))),
     }
 }
 
 /// The end of a sentence. What begins to listen in a readable folder while a call runs is not covered.
-fn sockets(policy: &Policy) -> String {
-    if policy.network.sockets.is_empty() {
-        return "no unix socket on which the host listens when a call begins can be reached.".to_owned();
-    }
-    let names = places(&policy.network.sockets);
-    format!("of the unix sockets on which the host listens when a call begins, only these can be reached: {names}.")
+fn sockets(policy: &Policy, platform: Platform) -> String {
+    let names = (!policy.network.sockets.is_empty()).then(|| places(&policy.network.sockets));
+    platform.sockets(names.as_deref())
 }
 
-fn allow_list(policy: &Policy) -> String {
+fn allow_list(policy: &Policy, platform: Platform) -> String {
     let names = |hosts: &[(String, Origin)]| {
         let hosts: BTreeSet<&str> = hosts.iter().map(|(host, _)| host.as_str()).collect();
         if hosts.is_empty() { "none".to_owned() } else { shortened(hosts.into_iter().map(quoted).collect()).join(", ") }
@@ -316,8 +303,9 @@ fn allow_list(policy: &Policy) -> String {
     let never = if policy.network.deny.is_empty() { String::new() } else { format!(" Never: {}.", names(&policy.network.deny)) };
     format!(
         "{hosts}{never} A host without a port means its ports 80 and 443, and *.NAME what is below NAME. Nothing else gets out: no name is resolved inside, \
-         and names that lead to private addresses are refused. Each call has a loopback of its own; {}",
-        sockets(policy)
+         and names that lead to private addresses are refused. {} {}",
+        platform.loopback(NetworkMode::Allowlist),
+        sockets(policy, platform)
     )
 }
 
@@ -333,14 +321,18 @@ fn environment(policy: &Policy) -> String {
     format!("Of the person's environment variables, calls see only: {inherited}.{fixed}{proxy}")
 }
 
-fn limits(policy: &Policy, say: &mut impl FnMut(ClaimKind, String)) {
+fn limits(policy: &Policy, platform: Platform, say: &mut impl FnMut(ClaimKind, String)) {
     let limits = &policy.limits;
     say(ClaimKind::WallLimit, format!("A call ends after {}.", show_duration(limits.wall)));
-    say(ClaimKind::MemoryLimit, format!("A call has {} of memory; one that takes more is ended.", show_size(limits.memory)));
+    if platform.bounds_shares() {
+        say(ClaimKind::MemoryLimit, format!("A call has {} of memory; one that takes more is ended.", show_size(limits.memory)));
+    }
     say(ClaimKind::ProcessLimit, format!("A call has room for about {} processes and threads.", limits.processes));
     say(ClaimKind::OpenFilesLimit, format!("A process has at most {} open files.", limits.open_files));
     say(ClaimKind::FileSizeLimit, format!("A written file has at most {}.", show_size(limits.file_size)));
-    say(ClaimKind::DiskLimit, format!("A call that takes more than {} of disk space is ended.", show_size(limits.disk)));
+    if platform.bounds_shares() {
+        say(ClaimKind::DiskLimit, format!("A call that takes more than {} of disk space is ended.", show_size(limits.disk)));
+    }
     say(ClaimKind::OutputLimit, format!("Of a call's output, {} is kept.", show_size(limits.output)));
 }
 

@@ -3,10 +3,8 @@
 use std::{
     collections::HashMap,
     io,
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::process::CommandExt,
-    },
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Mutex, PoisonError,
@@ -34,7 +32,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// This system has no sandbox that portcullis can use.
-    #[error("there is no sandbox for this system yet; portcullis runs on Linux")]
+    #[error("there is no sandbox for this system; portcullis runs on Linux and macOS")]
     Unsupported,
     /// The launcher process did not start.
     #[error("the launcher could not be started: {0}")]
@@ -72,7 +70,7 @@ pub struct Launcher {
 impl Launcher {
     /// Starts the launcher. To be called before this process has a second thread, so that nothing else's descriptors or locks are copied.
     pub fn start() -> Result<Self, LaunchError> {
-        if !cfg!(target_os = "linux") {
+        if !cfg!(any(target_os = "linux", target_os = "macos")) {
             return Err(LaunchError::Unsupported);
         }
         let (control, process) = start_stage(stage::STAGE)?;
@@ -185,6 +183,11 @@ impl AsRawFd for Call {
     }
 }
 
+/// This program. On Linux it is the very file that runs, whatever has become of its name.
+pub(crate) fn own_program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+}
+
 /// Starts another stage of this program, with nothing of this process but one end of a pair.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn start_stage(stage: &str) -> Result<(OwnedFd, Child), LaunchError> {
@@ -192,15 +195,50 @@ pub(crate) fn start_stage(stage: &str) -> Result<(OwnedFd, Child), LaunchError> 
     // The number must survive the exec, in this child only: it is made inheritable on a copy that is closed right after.
     let inherited = fcntl(&theirs, FcntlArg::F_DUPFD(stage::CONTROL + 7)).map_err(|errno| LaunchError::Start(errno.into()))?;
     let inherited = super::sys::own(inherited).map_err(LaunchError::Start)?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("portcullis").arg(stage).arg(inherited.as_raw_fd().to_string()).env_clear().current_dir("/");
+    let mut command = stage_command(stage)?;
+    command.arg(stage).arg(inherited.as_raw_fd().to_string()).env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let process = command.spawn().map_err(LaunchError::Start)?;
     Ok((ours, process))
 }
 
+#[cfg(not(target_os = "macos"))]
+#[allow(clippy::disallowed_methods)]
+fn stage_command(_stage: &str) -> Result<Command, LaunchError> {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(own_program().map_err(LaunchError::Start)?);
+    command.arg0("portcullis");
+    Ok(command)
+}
+
+/// The proxy is confined from outside: it cannot do so by itself.
+#[cfg(target_os = "macos")]
+#[allow(clippy::disallowed_methods)]
+fn stage_command(stage: &str) -> Result<Command, LaunchError> {
+    use super::macos::{
+        arguments::{SANDBOX_EXEC, arguments},
+        proxy,
+    };
+    let own = own_program().and_then(std::fs::canonicalize).map_err(LaunchError::Start)?;
+    if stage != crate::egress::handle::STAGE {
+        return Ok(Command::new(own));
+    }
+    let profile = proxy::profile(&own).map_err(|refusal| LaunchError::Start(io::Error::other(refusal)))?;
+    let mut command = Command::new(SANDBOX_EXEC);
+    command.args(arguments(&profile, &[own.display().to_string()]));
+    Ok(command)
+}
+
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    #[cfg(target_os = "linux")]
     let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    #[cfg(not(target_os = "linux"))]
+    let (one, other) = {
+        let (one, other) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty())?;
+        super::sys::close_on_exec(&one)?;
+        super::sys::close_on_exec(&other)?;
+        (one, other)
+    };
     // A message that is longer than the buffer would be refused by the kernel; asking for more than the system's maximum is harmless.
     for socket in [&one, &other] {
         let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::SndBuf, &(2 * super::message::MESSAGE_CAP));

@@ -1,22 +1,26 @@
 //! What crosses the boundary between the agent, the launcher and a sandbox: typed messages of bounded size, one per datagram.
 //!
-//! All sockets are `SOCK_SEQPACKET` pairs, so a message arrives whole or not at all, with its descriptors. A message that is too
+//! All sockets are `SOCK_SEQPACKET` pairs, so a message arrives whole or not at all, with its descriptors (where there are none, see `frame`). A message that is too
 //! long, does not parse or is not expected ends the process that receives it, never the checks that it would have met.
 
+#[cfg(target_os = "linux")]
+use std::io::{IoSlice, IoSliceMut};
 use std::{
-    io::{IoSlice, IoSliceMut},
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::PathBuf,
 };
 
-use nix::{
-    errno::Errno,
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg},
-};
+use nix::errno::Errno;
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{plan::Plan, sys};
+#[cfg(not(target_os = "linux"))]
+use super::frame::{self, NoFrame};
+use super::plan::Plan;
+#[cfg(target_os = "linux")]
+use super::sys;
 use crate::policy::learn::Observation;
 
 /// The longest message in bytes. It fits a socket's default buffer (`net.core.wmem_default`, 212 992), so sending never blocks half-way.
@@ -25,6 +29,7 @@ pub const MESSAGE_CAP: usize = 160 * 1024;
 /// The most descriptors that one message carries: three standard streams and the call's own socket.
 const DESCRIPTOR_CAP: usize = 4;
 /// The most that the kernel lets one message carry (`SCM_MAX_FD`). There is room for all, so that too many can be closed and not just lost.
+#[cfg(target_os = "linux")]
 const DESCRIPTORS_POSSIBLE: usize = 253;
 
 /// From the agent to the launcher.
@@ -180,6 +185,27 @@ pub struct Applied {
     /// What keeps the memory: `cgroup`, or `watch` for the sandbox's init.
     #[serde(default)]
     pub memory_limit: String,
+    /// On macOS the SHA-256 of the profile with its parameters, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
+impl Applied {
+    /// In one line, for people.
+    pub fn sentence(&self) -> String {
+        match &self.profile {
+            Some(profile) => format!("Seatbelt, profile sha256:{profile}, processes kept by {}", self.process_limit),
+            None => format!(
+                "Landlock ABI {}, {} system calls let through, own {} namespaces, {} places hidden, {} protected, processes kept by {}",
+                self.landlock_abi,
+                self.seccomp_allowed,
+                self.namespaces.join(", "),
+                self.hidden,
+                self.protected,
+                self.process_limit
+            ),
+        }
+    }
 }
 
 /// How a call ended.
@@ -329,10 +355,15 @@ pub fn send<T: Serialize>(socket: BorrowedFd<'_>, message: &T, descriptors: &[Bo
         return Err(MessageError::TooLong { length: bytes.len() });
     }
     let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&raw)];
+    send_bytes(socket, &bytes, &raw)
+}
+
+#[cfg(target_os = "linux")]
+fn send_bytes(socket: BorrowedFd<'_>, bytes: &[u8], raw: &[RawFd]) -> Result<(), MessageError> {
+    let rights = [ControlMessage::ScmRights(raw)];
     let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
     loop {
-        match sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(&bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(Errno::EPIPE | Errno::ECONNRESET) => return Err(MessageError::Closed),
@@ -341,10 +372,40 @@ pub fn send<T: Serialize>(socket: BorrowedFd<'_>, message: &T, descriptors: &[Bo
     }
 }
 
+#[cfg(not(target_os = "linux"))]
+fn send_bytes(socket: BorrowedFd<'_>, bytes: &[u8], raw: &[RawFd]) -> Result<(), MessageError> {
+    Ok(frame::send(socket, bytes, raw)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+impl From<NoFrame> for MessageError {
+    fn from(none: NoFrame) -> Self {
+        match none {
+            NoFrame::Closed => Self::Closed,
+            NoFrame::TooLong(length) => Self::TooLong { length },
+            NoFrame::System(errno) => Self::System(errno),
+        }
+    }
+}
+
 /// Receives one message with its descriptors, which are close-on-exec. Blocks unless the socket does not.
 pub fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), MessageError> {
+    let (bytes, descriptors) = receive_bytes(socket)?;
+    if descriptors.len() > DESCRIPTOR_CAP {
+        return Err(MessageError::TooManyDescriptors { number: descriptors.len() });
+    }
+    Ok((serde_json::from_slice(&bytes)?, descriptors))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn receive_bytes(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Vec<OwnedFd>), MessageError> {
+    Ok(frame::receive(socket, MESSAGE_CAP)?)
+}
+
+#[cfg(target_os = "linux")]
+fn receive_bytes(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Vec<OwnedFd>), MessageError> {
     let mut bytes = vec![0u8; MESSAGE_CAP];
-    let mut control = nix::cmsg_space!([std::os::fd::RawFd; DESCRIPTORS_POSSIBLE]);
+    let mut control = nix::cmsg_space!([RawFd; DESCRIPTORS_POSSIBLE]);
     let mut parts = [IoSliceMut::new(&mut bytes)];
     let (length, flags, descriptors) = loop {
         match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
@@ -368,8 +429,6 @@ pub fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T, Vec<Ow
     if flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
         return Err(MessageError::TooLong { length: MESSAGE_CAP + 1 });
     }
-    if descriptors.len() > DESCRIPTOR_CAP {
-        return Err(MessageError::TooManyDescriptors { number: descriptors.len() });
-    }
-    Ok((serde_json::from_slice(&bytes[..length])?, descriptors))
+    bytes.truncate(length);
+    Ok((bytes, descriptors))
 }

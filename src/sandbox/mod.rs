@@ -1,23 +1,28 @@
 //! What the kernel is told, and the processes that tell it.
 //!
 //! [`plan`] turns a policy into absolute paths and numbers; it is pure. [`launcher`] is the agent's handle to the launcher process,
-//! [`stage`] is that process, and [`linux`] holds the ritual that each sandbox goes through. The crate's only `unsafe` is in [`sys`].
+//! [`stage`] is that process, [`linux`] holds the ritual that each sandbox goes through, and [`macos`] the profile that stands for it on a Mac. The crate's only `unsafe` is in [`sys`].
 
 #[cfg(target_os = "linux")]
 pub mod linux;
 
 pub(crate) mod follow;
+#[cfg(any(test, not(target_os = "linux")))]
+mod frame;
 pub mod launcher;
+pub mod macos;
 pub mod message;
 pub mod observing;
 pub mod plan;
 pub mod private;
 #[cfg(target_os = "linux")]
 pub mod stage;
+#[cfg(target_os = "macos")]
+pub use macos::stage;
 pub mod sys;
 
 #[cfg(not(target_os = "linux"))]
-/// There is no sandbox that could use it yet.
+/// Linked worktrees and submodules are looked up on Linux alone: elsewhere their repository stays out of reach.
 pub fn linked_repository(_workspace: &std::path::Path) -> Option<Linked> {
     None
 }

@@ -37,9 +37,22 @@ pub struct Session {
 }
 
 impl Session {
-    /// Where the symbolic places of a policy lie in this session, as seen inside.
+    /// Where the symbolic places of a policy lie in this session, as seen inside. Without a view of its own (macOS) the private temporary folder is seen
+    /// where it lies.
     pub fn anchors(&self) -> Anchors {
-        Anchors { workspace: self.workspace.clone(), home: self.home.clone(), temporary: INSIDE_TMP.into() }
+        let temporary = if cfg!(target_os = "macos") { self.private.join("tmp") } else { INSIDE_TMP.into() };
+        Anchors { workspace: self.workspace.clone(), home: self.home.clone(), temporary }
+    }
+}
+
+impl Session {
+    /// Where the tools find an output that was too long, by its name: where the view shows it, and without a view of its own (macOS) where it lies.
+    pub fn output(&self, name: &str) -> String {
+        if cfg!(target_os = "macos") {
+            self.private.join("outputs").join(name).display().to_string()
+        } else {
+            format!("{INSIDE_OUTPUTS}/{name}")
+        }
     }
 }
 
@@ -174,7 +187,7 @@ impl Plan {
         if session.home != session.workspace && session.home.starts_with(&session.workspace) {
             return refuse("it contains your home folder; name a project folder with --workspace");
         }
-        for system in ["/usr", "/etc", "/dev", "/proc", "/sys", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/var", "/tmp", "/run"] {
+        for system in SYSTEM_FOLDERS {
             if session.workspace == Path::new(system) {
                 return refuse("it belongs to the system; name a project folder with --workspace");
             }
@@ -360,6 +373,31 @@ fn to_the_proxy() -> impl Iterator<Item = (&'static str, String)> {
 /// The newest Landlock ABI whose rights this version knows how to grant (landlock(7)). A newer one is a change with its own tests, never a
 /// surprise.
 pub const NEWEST_LANDLOCK_ABI: u32 = 7;
+/// No workspaces, on Linux and on macOS.
+const SYSTEM_FOLDERS: [&str; 22] = [
+    "/usr",
+    "/etc",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/boot",
+    "/var",
+    "/tmp",
+    "/run",
+    "/Applications",
+    "/Library",
+    "/System",
+    "/Users",
+    "/Volumes",
+    "/private",
+    "/private/etc",
+    "/private/tmp",
+    "/private/var",
+];
 /// The `PATH` where the environment names none that is visible.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// How the name of every private folder begins.

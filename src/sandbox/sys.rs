@@ -4,14 +4,11 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+use std::{ffi::CString, os::unix::ffi::OsStrExt, path::Path};
 use std::{
-    ffi::CString,
     io,
-    os::{
-        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
-        unix::ffi::OsStrExt,
-    },
-    path::Path,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
 
@@ -33,6 +30,7 @@ fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+#[cfg(target_os = "linux")]
 fn c_string(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }
@@ -83,6 +81,51 @@ pub fn own(descriptor: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the number is open (checked above), and the callers are the two places that receive numbers from the kernel: each
     // received number is handed over once.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Marks a descriptor close-on-exec.
+pub fn close_on_exec(descriptor: &OwnedFd) -> nix::Result<()> {
+    nix::fcntl::fcntl(descriptor, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).map(drop)
+}
+
+/// The same for every descriptor from `first` on that this process can have, without a system call for all at once.
+#[cfg(not(target_os = "linux"))]
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    let (most, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
+    // OPEN_MAX of macOS: a limit of more, or of none, is not used up by this small process.
+    let most = RawFd::try_from(most).unwrap_or(RawFd::MAX).min(10_240);
+    for descriptor in first..most {
+        // SAFETY: F_SETFD changes a flag of a descriptor, or fails where there is none.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// `setrlimit(2)` with `RLIMIT_NPROC`, which nix does not name there. A harder limit of the host stays in force.
+#[cfg(target_os = "macos")]
+pub fn limit_processes(most: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both structures live through the calls, of which the first fills the one and the second reads the other.
+    checked(libc::c_long::from(unsafe { libc::getrlimit(libc::RLIMIT_NPROC, &raw mut limit) }))?;
+    let most = most.min(limit.rlim_max);
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: as above.
+    checked(libc::c_long::from(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) })).map(drop)
+}
+
+/// `proc_listallpids` of libproc: the processes of this machine.
+#[cfg(target_os = "macos")]
+pub fn processes() -> io::Result<Vec<Pid>> {
+    let room = 65_536;
+    let mut numbers: Vec<libc::pid_t> = vec![0; room];
+    let bytes = libc::c_int::try_from(size_of_val(numbers.as_slice())).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the buffer is of the size that is passed and lives through the call, which fills it with numbers.
+    let found = unsafe { libc::proc_listallpids(numbers.as_mut_ptr().cast(), bytes) };
+    if found < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    numbers.truncate(usize::try_from(found).unwrap_or(0));
+    Ok(numbers.into_iter().filter(|number| *number > 0).map(Pid::from_raw).collect())
 }
 
 /// `close_range(2)` (Linux 5.9): marks every descriptor from `first` on close-on-exec.
@@ -379,9 +422,12 @@ pub fn children_usage() -> (u64, u64, u64) {
         let micros = |time: nix::sys::time::TimeVal| {
             u64::try_from(time.tv_sec()).unwrap_or(0).saturating_mul(1_000_000) + u64::try_from(time.tv_usec()).unwrap_or(0)
         };
-        (micros(usage.user_time()), micros(usage.system_time()), u64::try_from(usage.max_rss()).unwrap_or(0).saturating_mul(1024))
+        (micros(usage.user_time()), micros(usage.system_time()), u64::try_from(usage.max_rss()).unwrap_or(0).saturating_mul(RSS_UNIT))
     })
 }
+
+/// Bytes in which the peak of memory is counted (getrusage(2)).
+const RSS_UNIT: u64 = if cfg!(target_os = "macos") { 1 } else { 1024 };
 
 static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 

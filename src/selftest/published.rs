@@ -140,7 +140,7 @@ pub const PUBLISHED: [Published; 72] = {
         row(
             69,
             "Gemini CLI pull request 28423: a Seatbelt profile that allows by default",
-            DoesNotApply("there is no sandbox for macOS yet, and nothing runs there"),
+            Elsewhere("every profile denies by default, and the tests (`seatbelt`) read no other"),
         ),
         row(70, "claude-code issue 30731: secrets from /proc/PID/environ", Cases),
         row(71, "bounty-challenge issue 15204: writable folders on the PATH", Cases),

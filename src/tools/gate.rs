@@ -35,7 +35,6 @@ use crate::{
     sandbox::{
         LaunchError, Launcher, Plan, Program, Session,
         message::{Launch, MessageError},
-        plan::INSIDE_OUTPUTS,
     },
     worker::{Reply, Request},
 };
@@ -454,7 +453,7 @@ impl Gate {
         if text.len() <= super::capture::SHOWN {
             return text;
         }
-        let whole = self.outputs.borrow_mut().keep(&text).map(|name| format!("{INSIDE_OUTPUTS}/{name}"));
+        let whole = self.outputs.borrow_mut().keep(&text).map(|name| self.session.output(&name));
         shorten(&text, whole.as_deref(), gap).unwrap_or(text)
     }
 

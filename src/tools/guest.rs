@@ -21,7 +21,6 @@ use crate::{
     mcp::client::{GuestCall, GuestError, Guests},
     model::Tool,
     policy::{Ask, Decision, Policy},
-    sandbox::plan::INSIDE_OUTPUTS,
     worker::Request,
 };
 
@@ -149,7 +148,7 @@ impl Gate {
     async fn guest_image(&self, data: &str) -> Result<(String, Option<super::attach::Decoded>), GateError> {
         let kept = STANDARD.decode(data).ok().and_then(|bytes| self.keep_image(&bytes));
         let Some(name) = kept else { return Ok(("[an image that cannot be read]".to_owned(), None)) };
-        let request = Request::ViewImage { path: format!("{INSIDE_OUTPUTS}/{name}") };
+        let request = Request::ViewImage { path: self.session.output(&name) };
         let done = file::serve(self, &request, &self.confinement()).await?;
         Ok((format!("[image {}]", done.text), done.image))
     }

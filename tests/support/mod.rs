@@ -157,7 +157,11 @@ pub struct Host {
 impl Host {
     /// A host whose workspace is a git repository with one commit.
     pub fn new() -> Self {
-        let host = Self::without_git();
+        Self::without_git().with_repository()
+    }
+
+    fn with_repository(self) -> Self {
+        let host = self;
         host.git(&["init", "-q"]);
         host.git(&["config", "user.name", "Test"]);
         host.git(&["config", "user.email", "test@example.invalid"]);
@@ -169,7 +173,17 @@ impl Host {
 
     /// A host whose workspace is an empty folder.
     pub fn without_git() -> Self {
-        let folder = tempfile::Builder::new().prefix("portcullis-test-").tempdir().unwrap();
+        Self::bare_in(&std::env::temp_dir())
+    }
+
+    /// One that lies in a certain folder, with a repository or without.
+    #[allow(dead_code, reason = "most tests are content with the usual folder")]
+    pub fn in_folder(parent: &Path, repository: bool) -> Self {
+        if repository { Self::bare_in(parent).with_repository() } else { Self::bare_in(parent) }
+    }
+
+    fn bare_in(parent: &Path) -> Self {
+        let folder = tempfile::Builder::new().prefix("portcullis-test-").tempdir_in(parent).unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
         let at = |name: &str| root.join(name);
         for name in ["workspace", "home/.ssh", "state", "tmp", "outside"] {

@@ -10,6 +10,7 @@ use crate::{
         sentence::{action, clipped, sentence, status},
     },
     egress::Ending,
+    sandbox::Applied,
 };
 
 /// Calls with the same refusal from which on it looks like probing.
@@ -227,17 +228,7 @@ impl Collector {
         item.duration_ms = *duration_ms;
         item.output_bytes = *output_bytes;
         item.denials = denials.iter().take(RESOURCES).map(|denial| clipped(&denial.sentence())).collect();
-        item.enforced = applied.as_ref().map(|applied| {
-            format!(
-                "Landlock ABI {}, {} system calls let through, own {} namespaces, {} places hidden, {} protected, processes kept by {}",
-                applied.landlock_abi,
-                applied.seccomp_allowed,
-                applied.namespaces.join(", "),
-                applied.hidden,
-                applied.protected,
-                applied.process_limit
-            )
-        });
+        item.enforced = applied.as_ref().map(Applied::sentence);
     }
 
     fn connection(&mut self, entry: &Entry) {

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     agent::{Session, SessionError},
     policy::Ask,
+    sandbox::launcher::own_program,
     ui::{
         self,
         asker::TerminalAsker,
@@ -193,7 +194,10 @@ fn try_run(chat: &Chat) -> Result<Exit, ChatError> {
 /// Becomes the same program with another session. Returns only with the reason why not.
 #[allow(clippy::disallowed_methods, reason = "the program itself, in its own place")]
 fn again(chat: &Chat) -> ChatError {
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = match own_program() {
+        Ok(program) => Command::new(program),
+        Err(error) => return ChatError::Terminal(error),
+    };
     command.arg0("portcullis").arg("resume");
     command.args(chat.provider.arguments());
     if let Some(policy) = &chat.policy {

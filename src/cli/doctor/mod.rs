@@ -17,12 +17,19 @@
 //! | `namespaces` | one `{name, works, reason}` per namespace |
 //! | `processes` | `{bound, pid_max_per_namespace}`; `bound` is `"cgroup"`, `"pid_max"`, `"rlimit"` or `"none"` |
 //! | `cgroups` | `{controllers, used}`: version 2 controllers that are delegated to the caller, and whether calls get a group each |
-//! | `macos` | `{applicable, sandbox_exec, built}` |
+//! | `macos` | `{applicable, sandbox_exec, built}`; see below |
 //! | `settings` | the values of the kernel settings that decide over namespaces; null where there is no such setting |
 //! | `presets` | one `{name, default, enforced, needs, lacks}` per preset; `enforced` is `"full"`, `"part"` or `"refused"`; `needs` is for people |
 //! | `presets[].lacks` | each `{what, reason, lost, stops, remedy}`; `stops` says that nothing runs without it |
 //! | `verdict` | `{preset, enforced, text}` for the default preset |
+//!
+//! On macOS it has `version`, `portcullis`, `macos`, `presets` and `verdict` alone, and `macos` holds besides `product` (the version of the system or
+//! null), and `starts` and `keeps`, each `{works, reason}`: whether a program starts under the profile of the default preset, and whether that keeps it
+//! from what it does not grant.
 
+#[cfg(any(test, target_os = "macos"))]
+mod macos;
+mod presets;
 pub(super) mod provider;
 #[cfg(target_os = "linux")]
 mod report;
@@ -55,18 +62,21 @@ pub(super) fn run(json: bool) -> Exit {
     }
 }
 
-/// Without a backend for this system there is nothing to look at but the tool that one would use.
-#[cfg(not(target_os = "linux"))]
+/// The same on macOS.
+#[cfg(target_os = "macos")]
 pub(super) fn run(json: bool) -> Exit {
-    let found = std::path::Path::new("/usr/bin/sandbox-exec").exists();
-    let verdict = "nothing can be enforced on this system: the macOS backend is not built yet, and portcullis runs on Linux";
+    use crate::ui::{self, style::Paint};
+    let report = macos::Report::new(&macos::Machine::look());
     let text = if json {
-        let macos = serde_json::json!({ "applicable": cfg!(target_os = "macos"), "sandbox_exec": found, "built": false });
-        let verdict = serde_json::json!({ "preset": crate::policy::load::DEFAULT_PRESET, "enforced": "refused", "text": verdict });
-        let report = serde_json::json!({ "version": 1, "portcullis": env!("CARGO_PKG_VERSION"), "macos": macos, "verdict": verdict });
-        format!("{report}\n")
+        match serde_json::to_string(&report) {
+            Ok(text) => text + "\n",
+            Err(error) => {
+                super::report(&error);
+                return Exit::Output;
+            }
+        }
     } else {
-        format!("/usr/bin/sandbox-exec: {}\nVerdict: {verdict}.\n", if found { "there" } else { "not there" })
+        report.text(ui::width(), Paint::of(&std::io::stdout()))
     };
-    output::print(&text).err().unwrap_or(Exit::Sandbox)
+    output::print(&text).err().unwrap_or(report.exit())
 }

@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Serialize;
 
+use super::presets::{Enforced, Finding, Lack, Preset, Verdict};
+
 use crate::{
     cli::exit::Exit,
-    policy::{self, NetworkMode, Policy, load::DEFAULT_PRESET},
+    policy::{self, NetworkMode, Policy},
     sandbox::{
         linux::probe::{
             Capabilities, LANDLOCK_REMEDY, LANDLOCK_RIGHTS, MOUNT_REMEDY, NAMESPACE_REMEDY, PROC_REMEDY, PROCESS_REMEDY, SECCOMP_REMEDY,
@@ -89,41 +91,6 @@ impl Machine {
     }
 }
 
-/// How far a policy can be enforced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Enforced {
-    /// All that it says holds.
-    Full,
-    /// Calls run, and something that it says does not hold.
-    Part,
-    /// No call runs.
-    Refused,
-}
-
-/// Something that a policy needs and the machine lacks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Lack {
-    pub(super) what: String,
-    pub(super) reason: String,
-    pub(super) lost: String,
-    pub(super) stops: bool,
-    pub(super) remedy: String,
-}
-
-/// Whether something works, and why not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
-    pub(super) works: bool,
-    pub(super) reason: Option<String>,
-}
-
-impl From<&Result<(), String>> for Finding {
-    fn from(result: &Result<(), String>) -> Self {
-        Self { works: result.is_ok(), reason: result.clone().err() }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Right {
     pub(super) abi: u32,
@@ -164,22 +131,6 @@ pub(super) struct MacOs {
     pub(super) applicable: bool,
     pub(super) sandbox_exec: bool,
     pub(super) built: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Preset {
-    pub(super) name: String,
-    pub(super) default: bool,
-    pub(super) enforced: Enforced,
-    pub(super) needs: Vec<String>,
-    pub(super) lacks: Vec<Lack>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Verdict {
-    pub(super) preset: &'static str,
-    pub(super) enforced: Enforced,
-    pub(super) text: String,
 }
 
 /// Everything that `doctor` says.
@@ -240,9 +191,9 @@ impl Report {
             proc: (&found.proc).into(),
             processes: Processes { bound: machine.process_bound(), pid_max_per_namespace: found.pid_max },
             cgroups: Cgroups { controllers: found.cgroup_controllers.clone(), used: found.cgroups },
-            macos: MacOs { applicable: false, sandbox_exec: false, built: false },
+            macos: MacOs { applicable: false, sandbox_exec: false, built: true },
             settings: machine.settings.clone(),
-            verdict: verdict(&presets),
+            verdict: Verdict::of(&presets),
             presets,
         }
     }
@@ -267,25 +218,7 @@ fn preset(name: &str, machine: &Machine) -> Preset {
             (Vec::new(), vec![lack])
         }
     };
-    let enforced = match (lacks.is_empty(), lacks.iter().any(|lack| lack.stops)) {
-        (true, _) => Enforced::Full,
-        (false, false) => Enforced::Part,
-        (false, true) => Enforced::Refused,
-    };
-    Preset { name: name.to_owned(), default: name == DEFAULT_PRESET, enforced, needs, lacks }
-}
-
-fn verdict(presets: &[Preset]) -> Verdict {
-    let default = presets.iter().find(|preset| preset.default);
-    let enforced = default.map_or(Enforced::Refused, |preset| preset.enforced);
-    let what: Vec<&str> = default.iter().flat_map(|preset| &preset.lacks).map(|lack| lack.what.as_str()).collect();
-    let what = what.join(", ");
-    let text = match enforced {
-        Enforced::Full => format!("the default preset, {DEFAULT_PRESET}, can be enforced in full on this machine"),
-        Enforced::Part => format!("the default preset, {DEFAULT_PRESET}, can be enforced in part only; lacking: {what}"),
-        Enforced::Refused => format!("nothing runs under the default preset, {DEFAULT_PRESET}, on this machine; lacking: {what}"),
-    };
-    Verdict { preset: DEFAULT_PRESET, enforced, text }
+    Preset::new(name, needs, lacks)
 }
 
 /// What a policy needs of a machine.

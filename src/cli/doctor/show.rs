@@ -1,6 +1,9 @@
 //! The report as text.
 
-use super::report::{Enforced, Finding, Lack, PID_MAX, Preset, Report};
+use super::{
+    presets::{self, Finding},
+    report::{PID_MAX, Report},
+};
 use crate::ui::{
     style::{Paint, Tone},
     table::{Cell, Table},
@@ -17,9 +20,9 @@ pub(super) fn text(report: &Report, width: usize, paint: Paint) -> String {
     section("Machine", &machine(report));
     section("Landlock", &landlock(report));
     section("Other layers", &layers(report));
-    section("Presets", &presets(&report.presets));
-    section("What is lacking", &lacking(&report.presets));
-    let tone = tone(report.verdict.enforced);
+    section("Presets", &presets::table(&report.presets));
+    section("What is lacking", &presets::lacking(&report.presets));
+    let tone = presets::tone(report.verdict.enforced);
     // One line whatever the width, so that `tail -n 1` is the verdict.
     out + &paint.text(tone, &format!("Verdict: {}.", report.verdict.text)) + "\n"
 }
@@ -46,7 +49,7 @@ fn machine(report: &Report) -> Table {
     for (name, value) in &report.settings {
         row(name, value.clone().unwrap_or_else(|| "no such setting here".to_owned()));
     }
-    row("macOS tools", "not applicable on Linux; the macOS backend is not built yet".to_owned());
+    row("macOS tools", "not applicable on Linux".to_owned());
     table
 }
 
@@ -113,54 +116,4 @@ fn layers(report: &Report) -> Table {
     };
     table.row(["cgroups".into(), if used { "used" } else { "unused" }.into(), format!("{controllers}; {what}").into()]);
     table
-}
-
-fn presets(presets: &[Preset]) -> Table {
-    let mut table = Table::new(2);
-    for preset in presets {
-        let name = if preset.default { format!("{} (default)", preset.name) } else { preset.name.clone() };
-        let state = match preset.enforced {
-            Enforced::Full => "enforced in full",
-            Enforced::Part => "enforced in part",
-            Enforced::Refused => "refused",
-        };
-        let what: Vec<&str> = preset.lacks.iter().map(|lack| lack.what.as_str()).collect();
-        let detail = if what.is_empty() { format!("needs {}", preset.needs.join(", ")) } else { format!("lacking: {}", what.join(", ")) };
-        table.row([Cell::new(Tone::Strong, &name), Cell::new(tone(preset.enforced), state), detail.into()]);
-    }
-    table
-}
-
-/// Each lack once, though most presets share it.
-fn lacking(presets: &[Preset]) -> Table {
-    let mut lacks: Vec<(&Lack, Vec<&str>)> = Vec::new();
-    for preset in presets {
-        for lack in &preset.lacks {
-            match lacks
-                .iter_mut()
-                .find(|(known, _)| (&known.what, &known.reason, &known.remedy) == (&lack.what, &lack.reason, &lack.remedy))
-            {
-                Some((_, names)) => names.push(&preset.name),
-                None => lacks.push((lack, vec![&preset.name])),
-            }
-        }
-    }
-    let mut table = Table::new(2);
-    for (lack, names) in lacks {
-        table.row([Cell::new(Tone::Strong, &lack.what)]);
-        let effect = if lack.stops { "no call runs" } else { "calls run without it" };
-        table.row(["  needed by".into(), format!("{} ({effect})", names.join(", ")).into()]);
-        for (name, text) in [("  why", &lack.reason), ("  lost", &lack.lost), ("  remedy", &lack.remedy)] {
-            table.row([name.into(), format!("{text}.").into()]);
-        }
-    }
-    table
-}
-
-const fn tone(enforced: Enforced) -> Tone {
-    match enforced {
-        Enforced::Full => Tone::Good,
-        Enforced::Part => Tone::Caution,
-        Enforced::Refused => Tone::Bad,
-    }
 }

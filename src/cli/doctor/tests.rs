@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    report::{APPARMOR, CLONE, Enforced, MOST, Machine, PID_MAX, Report, lacks},
+    presets::Enforced,
+    report::{APPARMOR, CLONE, MOST, Machine, PID_MAX, Report, lacks},
     show,
 };
 use crate::{

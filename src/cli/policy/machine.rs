@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(target_os = "linux")]
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::{
@@ -84,8 +85,14 @@ impl Facts for Machine {
     }
 
     fn memory(&self) -> Option<u64> {
-        let value = |name| sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok());
-        value(SysconfVar::_PHYS_PAGES)?.checked_mul(value(SysconfVar::PAGE_SIZE)?)
+        // _SC_PHYS_PAGES, which nix names on Linux alone.
+        #[cfg(target_os = "linux")]
+        {
+            let value = |name| sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok());
+            value(SysconfVar::_PHYS_PAGES)?.checked_mul(value(SysconfVar::PAGE_SIZE)?)
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 
     fn looks_secret(&self, text: &str) -> bool {
