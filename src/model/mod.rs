@@ -36,6 +36,7 @@ pub use item::{Item, ItemKind, MalformedItem, Usage};
 pub use prices::{BadPrices, Prices};
 pub use retry::Backoff;
 pub use settings::{Features, Instructions, Providers, SETTINGS_CAP, Settings, SettingsError};
+#[cfg(target_os = "linux")]
 pub(crate) use sse::causes;
 pub use sse::{EventStream, Limits, StreamFault};
 #[cfg(test)]

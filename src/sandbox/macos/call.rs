@@ -150,6 +150,11 @@ fn program(program: &Program, own: Option<&Path>, cwd: &Path, variables: &[(Stri
             Err(Refusal::Program { what: "observing a command", reason: "what it reaches for is seen by way of ptrace(2) and overlays" }
                 .into())
         }
+        Program::Remote => Err(Refusal::Program {
+            what: "an MCP server over HTTP",
+            reason: "what passes its messages on is started without an exec, and finds the proxy on the port of a loopback of its own",
+        }
+        .into()),
         Program::Probe => Err(Refusal::Program { what: "the self-test", reason: "its attempts are system calls of Linux" }.into()),
         Program::Steps => Err(Refusal::Program { what: "a certificate", reason: "its steps are tried in a sandbox of Linux" }.into()),
     }

@@ -52,7 +52,7 @@ pub fn run(control: &str) -> i32 {
     let mut plans: HashMap<u32, Result<Plan, Failure>> = HashMap::new();
     let code = loop {
         match receive::<ToLauncher>(control.as_fd()) {
-            Ok((ToLauncher::Register { id, plan }, _)) => {
+            Ok((ToLauncher::Register { id, plan, expected: _ }, _)) => {
                 let plan = settled(&plan, &leads_to);
                 make_links(&plan);
                 plans.entry(id).or_insert_with(|| is_taken(&plan).map(|()| plan));
