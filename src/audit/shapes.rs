@@ -11,21 +11,21 @@ const MARK: &str = "[redacted]";
 /// letters, digits and marks that JSON writes as they are, so that they can be taken out of a record's text.
 static SHAPES: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let shapes = [
-        r"\bsk-[A-Za-z0-9_-]{20,}",
+        r"(?-u:\b)sk-[A-Za-z0-9_-]{20,}",
         r"gh[pousr]_[A-Za-z0-9]{30,}",
         r"github_pat_[A-Za-z0-9_]{40,}",
         r"glpat-[A-Za-z0-9_-]{20,}",
         r"xox[abposr]-[A-Za-z0-9-]{10,}",
         r"(?:AKIA|ASIA)[A-Z0-9]{16}",
         r"AIza[A-Za-z0-9_-]{35}",
-        r"\bnpm_[A-Za-z0-9]{36}",
+        r"(?-u:\b)npm_[A-Za-z0-9]{36}",
         r"pypi-[A-Za-z0-9_-]{50,}",
-        r"\bhf_[A-Za-z0-9]{30,}",
+        r"(?-u:\b)hf_[A-Za-z0-9]{30,}",
         r"[rs]k_live_[A-Za-z0-9]{20,}",
         r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\[nrt]|[A-Za-z0-9+/= ])*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
-        r"(?i:authorization: ?(?:bearer|basic) )[A-Za-z0-9._~+/=-]{8,}",
-        r#"://[^/\s:@"\\]{1,256}:[^/\s:@"\\]{1,256}@"#,
+        r"(?i-u:authorization: ?(?:bearer|basic) )[A-Za-z0-9._~+/=-]{8,}",
+        r#"://[^/[:space:]:@"\\]+:[^/[:space:]:@"\\]+@"#,
     ];
     Regex::new(&shapes.join("|")).ok()
 });

@@ -4,6 +4,7 @@
 //! system that ignores case are the enforcing layers' business; they hand over the path that the kernel resolved.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use globset::GlobMatcher;
 
@@ -118,10 +119,23 @@ struct Found {
 #[derive(Debug)]
 enum Spot {
     Below(PathBuf),
-    /// `None` if the glob does not compile, which loading excludes: then it stands for everything, so that a rule that takes
-    /// access away never takes too little.
-    Glob(Option<GlobMatcher>),
+    Glob(Lazy),
     Private,
+}
+
+/// A glob, compiled when something is first held against it: most sessions never do.
+#[derive(Debug)]
+struct Lazy {
+    glob: String,
+    /// `None` if it does not compile, which loading excludes: then it stands for everything, so that a rule that takes access away never takes too
+    /// little.
+    compiled: OnceLock<Option<GlobMatcher>>,
+}
+
+impl Lazy {
+    fn get(&self) -> Option<&GlobMatcher> {
+        self.compiled.get_or_init(|| place::compile(&self.glob).ok()).as_ref()
+    }
 }
 
 /// A private folder that takes a real one's place.
@@ -237,7 +251,7 @@ pub fn hides(policy: &Policy, place: &Place) -> bool {
 
 fn spot(place: &Place, anchors: &Anchors) -> Spot {
     match place {
-        Place::WorkspaceGlob(glob) => Spot::Glob(place::compile(glob).ok()),
+        Place::WorkspaceGlob(glob) => Spot::Glob(Lazy { glob: glob.clone(), compiled: OnceLock::new() }),
         Place::Temporary | Place::PrivateHome => Spot::Private,
         _ => anchors.path(place).map_or(Spot::Private, Spot::Below),
     }
@@ -247,11 +261,13 @@ fn spot(place: &Place, anchors: &Anchors) -> Spot {
 fn matches(spot: &Spot, path: &Path, below: Option<&Path>) -> bool {
     match spot {
         Spot::Below(root) => path.starts_with(root),
-        Spot::Glob(None) => true,
-        Spot::Glob(Some(glob)) => below.is_some_and(|below| {
-            let mut parts = below.ancestors().filter(|part| !part.as_os_str().is_empty());
-            parts.any(|part| glob.is_match(part) && !place::is_in_package_folder(part))
-        }),
+        Spot::Glob(glob) => match glob.get() {
+            None => true,
+            Some(glob) => below.is_some_and(|below| {
+                let mut parts = below.ancestors().filter(|part| !part.as_os_str().is_empty());
+                parts.any(|part| glob.is_match(part) && !place::is_in_package_folder(part))
+            }),
+        },
         Spot::Private => false,
     }
 }

@@ -234,7 +234,9 @@ impl Stage {
             let program = seccomp::compile(plan.network, Audience::Program)?;
             let worker = seccomp::compile(plan.network, Audience::Worker)?;
             let made = Made::load(&plan.journals, &plan.workspace);
-            let globs = sweep::globs(&plan)?;
+            let same = |other: &&Registered| other.plan.deny_globs == plan.deny_globs && other.plan.protect_globs == plan.protect_globs;
+            let known = self.plans.values().filter_map(|other| other.as_ref().ok()).find(same);
+            let globs = known.map_or_else(|| sweep::globs(&plan), |other| Ok(Arc::clone(&other.globs)))?;
             let has_copies = plan.roots.iter().any(|root| root.copy.is_some() && root.source.exists());
             Ok(Registered { plan, has_copies, expected, made, globs, program, worker })
         })();
