@@ -80,14 +80,19 @@ const END_PATIENCE: Duration = Duration::from_secs(20);
 
 struct Registered {
     plan: Plan,
-    /// Whether something that calls write is laid over something else for each of them, which must not be done twice at a time.
-    has_copies: bool,
     /// For what sandboxes are made ahead.
     expected: Option<Expected>,
     made: Made,
     globs: Arc<Globs>,
     program: Filters,
     worker: Filters,
+}
+
+impl Registered {
+    /// Whether something that calls write is laid over something else for each of them, which must not be done twice at a time.
+    fn has_copies(&self) -> bool {
+        self.plan.roots.iter().any(|root| root.copy.is_some() && root.source.exists())
+    }
 }
 
 struct Living {
@@ -197,7 +202,7 @@ impl Stage {
     fn to_make_ahead(&self) -> Option<Use> {
         let fits = |made_for: &Use| {
             let registered = self.plans.get(&made_for.0).and_then(|registered| registered.as_ref().ok());
-            registered.is_some_and(|registered| !registered.has_copies || self.living.is_empty())
+            registered.is_some_and(|registered| self.living.is_empty() || !registered.has_copies())
         };
         self.warm.wanted().into_iter().find(fits)
     }
@@ -237,8 +242,7 @@ impl Stage {
             let same = |other: &&Registered| other.plan.deny_globs == plan.deny_globs && other.plan.protect_globs == plan.protect_globs;
             let known = self.plans.values().filter_map(|other| other.as_ref().ok()).find(same);
             let globs = known.map_or_else(|| sweep::globs(&plan), |other| Ok(Arc::clone(&other.globs)))?;
-            let has_copies = plan.roots.iter().any(|root| root.copy.is_some() && root.source.exists());
-            Ok(Registered { plan, has_copies, expected, made, globs, program, worker })
+            Ok(Registered { plan, expected, made, globs, program, worker })
         })();
         self.plans.entry(id).or_insert(registered);
         if let Some(expected) = expected {
@@ -256,7 +260,7 @@ impl Stage {
     fn try_launch(&mut self, launch: Launch, streams: [OwnedFd; 3], socket: &OwnedFd) -> Result<(), Failure> {
         let plan = launch.plan;
         let (expected, has_copies) = match self.plans.get(&plan) {
-            Some(Ok(registered)) => (registered.expected, registered.has_copies),
+            Some(Ok(registered)) => (registered.expected, registered.has_copies()),
             Some(Err(failure)) => return Err(failure.clone()),
             None => return Err(Failure::new(STEP, "its plan was never registered")),
         };
@@ -280,12 +284,19 @@ impl Stage {
         if has_copies {
             // What this call writes is below what they show.
             let plans = &self.plans;
-            self.warm.spoil(|(other, _)| plans.get(&other).is_some_and(|other| other.as_ref().is_ok_and(|other| other.has_copies)));
+            self.warm.spoil(|(other, _)| plans.get(&other).is_some_and(|other| other.as_ref().is_ok_and(Registered::has_copies)));
         }
         let (sandbox, handed) = match warm {
             Some(warm) => (warm, Ok(())),
             None => {
-                let mut made = self.make(plan, role, Some(&program))?;
+                let mut made = match self.make(plan, role, Some(&program)) {
+                    Ok(made) => made,
+                    Err(failure) => {
+                        // Still to be told, with the next call that there is.
+                        self.recovered.splice(0..0, call.handover.recovered);
+                        return Err(failure);
+                    }
+                };
                 // What was found to be undone while it was made.
                 call.handover.recovered.append(&mut self.recovered);
                 let handed = made.hand(&call);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{DirEntry, FileType};
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::error::WorkerError;
@@ -94,6 +94,10 @@ impl Listing {
                 break;
             }
             let kind = entry.file_type()?;
+            if kind.is_socket() && entry.metadata().is_ok_and(|metadata| metadata.mode() & 0o7777 == 0) {
+                // Nobody's: it keeps a protected name absent for as long as a sandbox needs that.
+                continue;
+            }
             if kind.is_dir() && entry.file_name() != ".git" {
                 self.pending.push_back((entry.path(), self.shown.len()));
             }

@@ -143,6 +143,20 @@ fn a_call_finds_nothing_of_the_one_before() {
 }
 
 #[test]
+fn what_keeps_absent_places_absent_meanwhile_is_in_no_listing_and_no_status() {
+    let world = World::new();
+    assert!(std::process::Command::new("git").args(["init", "-q"]).arg(world.workspace()).status().unwrap().success());
+    world.write("ws/file.txt", "x");
+    let listed = one(super::support::call("list_dir", serde_json::json!({"path": ".", "depth": null})))
+        .with_pace(Pace { delay: THINKS, drip: Duration::ZERO });
+    let outputs = meanwhile(&world, vec![one(shell("true")), listed, one(shell("git status --short"))], || {
+        assert!(world.workspace().join(".envrc").exists(), "nothing is there to be left out");
+    });
+    assert!(outputs[1].contains("file.txt") && !outputs[1].contains("socket"), "{outputs:?}");
+    assert!(outputs[2].contains("?? file.txt") && !outputs[2].contains(".envrc"), "{outputs:?}");
+}
+
+#[test]
 fn one_that_is_not_used_goes_and_takes_what_it_needed_on_the_host_along() {
     let world = World::new();
     let before = world.tree();
@@ -172,26 +186,76 @@ fn one_whose_init_is_killed_is_not_used_and_the_call_runs_once() {
     assert_eq!(world.read("ws/ran"), "once\n");
 }
 
-/// The children of this world's launcher.
+#[test]
+fn where_changes_could_not_be_told_none_is_made_ahead_and_none_is_tried_again_and_again() {
+    let world = World::new();
+    for number in 0..4200 {
+        fs::create_dir(world.workspace().join(format!("folder-{number}"))).unwrap();
+    }
+    let outputs = meanwhile(&world, vec![one(shell("true")), after_thought(AGE)], || {
+        for _ in 0..40 {
+            assert_eq!(children_of_launchers(&world), Vec::<i32>::new());
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    assert!(age(&outputs[1]) < 0.5, "{outputs:?}");
+}
+
+#[test]
+fn after_a_kill_while_one_waits_the_next_run_cleans_up_and_takes_nothing_of_the_persons_for_a_calls() {
+    let world = World::new();
+    let model = start([one(shell("true")), after_thought("true")]);
+    let running = Running::start(world.exec(&model, &["--json"]).arg("Do it."), "");
+    wait_until("the model is asked for its second turn", || model.requests().len() == 2);
+    thread::sleep(IS_MADE);
+    let inits = waiting(&world);
+    assert!(world.workspace().join(".envrc").exists(), "nothing keeps absent places absent");
+    for pid in launchers(&world) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    running.signal(9);
+    running.end();
+    wait_until("the sandbox that waited is gone", || inits.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()));
+    // The person goes on, and makes what no call could have made.
+    fs::remove_file(world.workspace().join(".envrc")).unwrap();
+    world.write("ws/.envrc", "mine");
+    world.write("ws/own.code-workspace", "mine");
+    world.play_after_log([one(shell("true"))]).well();
+    assert_eq!((world.read("ws/.envrc"), world.read("ws/own.code-workspace")), ("mine".to_owned(), "mine".to_owned()));
+    assert_eq!(world.tree(), [".envrc: \"mine\"", "own.code-workspace: \"mine\""]);
+}
+
+/// The sandboxes that wait.
 fn waiting(world: &World) -> Vec<i32> {
+    let found = children_of_launchers(world);
+    assert!(!found.is_empty(), "no sandbox waits");
+    found
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok())
+}
+
+fn processes() -> Vec<i32> {
+    fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The launchers of this world's agents.
+fn launchers(world: &World) -> Vec<i32> {
     let state = world.path("state").display().to_string();
-    let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let parent = |pid: &str| stat(pid).rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse::<i32>().ok());
-    let pids: Vec<String> = fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.parse::<i32>().is_ok())
-        .collect();
     let is_agent = |pid: i32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         String::from_utf8_lossy(&environment).contains(&format!("PORTCULLIS_HOME={state}"))
     };
-    let is_launcher = |pid: i32| {
+    let is_launcher = |pid: &i32| {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        words.windows(10).any(|part| part == b"__launcher") && parent(&pid.to_string()).is_some_and(is_agent)
+        words.windows(10).any(|part| part == b"__launcher") && parent(*pid).is_some_and(is_agent)
     };
-    let found: Vec<i32> = pids.iter().filter(|pid| parent(pid).is_some_and(is_launcher)).filter_map(|pid| pid.parse().ok()).collect();
-    assert!(!found.is_empty(), "no sandbox waits");
-    found
+    processes().into_iter().filter(is_launcher).collect()
+}
+
+fn children_of_launchers(world: &World) -> Vec<i32> {
+    let launchers = launchers(world);
+    processes().into_iter().filter(|pid| parent(*pid).is_some_and(|parent| launchers.contains(&parent))).collect()
 }

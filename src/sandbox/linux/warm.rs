@@ -79,6 +79,8 @@ struct Warm {
     /// The host's sockets that it would have covered.
     sockets: BTreeSet<PathBuf>,
     since: Instant,
+    /// It ended by itself before it was ready.
+    failed: bool,
     /// It is not used any more, and ended when there is nothing else to be done.
     spoiled: bool,
     /// It was told to end.
@@ -91,13 +93,17 @@ pub struct Pool {
     all: Vec<Warm>,
     /// What is used, and when it was last.
     uses: Vec<(Use, Instant)>,
+    /// For what one could not be made that would have known of changes: too many folders, or a file system that others change.
+    hopeless: Vec<Use>,
 }
 
 impl Pool {
     /// Notes a use, or that one is expected.
     pub fn used(&mut self, made_for: Use) {
         self.uses.retain(|(other, _)| *other != made_for);
-        self.uses.push((made_for, Instant::now()));
+        if !self.hopeless.contains(&made_for) {
+            self.uses.push((made_for, Instant::now()));
+        }
     }
 
     /// For what one should be made.
@@ -114,7 +120,16 @@ impl Pool {
 
     /// Takes one that is being made.
     pub fn add(&mut self, made_for: Use, sandbox: Sandbox, sockets: BTreeSet<PathBuf>) {
-        self.all.push(Warm { made_for, sandbox, watches: None, sockets, since: Instant::now(), spoiled: false, doomed: false });
+        self.all.push(Warm {
+            made_for,
+            sandbox,
+            watches: None,
+            sockets,
+            since: Instant::now(),
+            failed: false,
+            spoiled: false,
+            doomed: false,
+        });
     }
 
     /// Hands a call to one that is as it would be made now, `sockets` being what the host listens on now. Whatever is not is told to end, and `None`
@@ -193,11 +208,14 @@ impl Pool {
         self.all.iter().map(|warm| warm.made_for.0).chain(soon)
     }
 
-    /// Forgets the one whose init has ended. Whether there was one.
-    pub fn bury(&mut self, pid: Pid) -> bool {
-        let before = self.all.len();
-        self.all.retain(|warm| warm.sandbox.pid != pid);
-        self.all.len() < before
+    /// Forgets the one whose init has ended, if it was one of these. What ended before it was ready, unbidden, is not tried again.
+    pub fn bury(&mut self, pid: Pid) {
+        let Some(at) = self.all.iter().position(|warm| warm.sandbox.pid == pid) else { return };
+        let buried = self.all.remove(at);
+        if buried.failed || (buried.watches.is_none() && !buried.doomed) {
+            self.unwanted(buried.made_for);
+            self.hopeless.push(buried.made_for);
+        }
     }
 
     /// The inits of all of them, to be waited for at the end.
@@ -222,7 +240,10 @@ impl Warm {
         }
         match receive::<Ready>(self.sandbox.handover.as_fd()) {
             Ok((Ready, mut watches)) if !watches.is_empty() => self.watches = watches.pop(),
-            _ => self.end(),
+            _ => {
+                self.failed = true;
+                self.end();
+            }
         }
     }
 
