@@ -270,6 +270,7 @@ fn groups_expand_and_remember_where_they_were_used() {
             "agent-config",
             "c",
             "caches",
+            "certificates",
             "credentials",
             "editor-exec",
             "git-exec",
