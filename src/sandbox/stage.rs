@@ -4,7 +4,7 @@
 //! costs from one with a runtime and threads, and there is nothing in its memory that a sandbox should not have.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     io::Read,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
@@ -28,9 +28,9 @@ use super::{
     linux::{
         Failure, cgroup,
         enter::{Call, Role},
-        host_sockets::HostSockets,
         init::{self, New, namespace_flags},
         made::{self, Made},
+        origin::Origin,
         placeholder::{Placeholders, clean_abandoned},
         probe::{NAMESPACE_REMEDY, NAMESPACES_REACHED},
         recover::Record,
@@ -75,6 +75,10 @@ pub(crate) fn take_control(argument: &str) -> Option<OwnedFd> {
 const STEP: &str = "make the sandbox";
 /// A call that has run for so long is one that goes on.
 const CALM: Duration = Duration::from_secs(1);
+/// The most bytes of what is told with a call of earlier ones.
+const RECOVERED_CAP: usize = 32 * 1024;
+/// How long a call waits for the places of what was laid over others before it.
+const ROOM_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a sandbox may take to end its call and to sweep before it is killed.
 const END_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -210,17 +214,13 @@ impl Stage {
     fn make_ahead(&mut self, made_for: Use) {
         let (plan, worker) = made_for;
         let role = Role { ahead: true, worker, observed: false };
-        let sockets = self.sockets_in_reach(plan);
+        let Some(Ok(registered)) = self.plans.get(&plan) else { return self.warm.unwanted(made_for) };
+        let origin = Origin::of(&registered.plan);
         match self.make(plan, role, None) {
-            Ok(sandbox) => self.warm.add(made_for, sandbox, sockets),
+            Ok(sandbox) => self.warm.add(made_for, sandbox, origin),
             // Whoever wants one is told so when they do.
             Err(_) => self.warm.unwanted(made_for),
         }
-    }
-
-    fn sockets_in_reach(&self, plan: u32) -> BTreeSet<PathBuf> {
-        let registered = self.plans.get(&plan).and_then(|registered| registered.as_ref().ok());
-        registered.map(|registered| HostSockets::of(std::process::id()).in_reach(&registered.plan)).unwrap_or_default()
     }
 
     fn told_to_stop(&mut self) -> bool {
@@ -271,17 +271,26 @@ impl Stage {
         let fits = launch.program.can_be_made_ahead() && launch.terminal.is_none();
         let role = Role { ahead: false, worker: made_for.1, observed: matches!(launch.program, Program::Observed(_)) };
         let program = launch.program.clone();
-        let handover = Handover { launch, recovered: std::mem::take(&mut self.recovered) };
+        let handover = Handover { launch, recovered: self.recovered_to_tell() };
         let mut call = Call { handover, streams, agent: socket.try_clone().map_err(system)? };
         let warm = if fits && expected.is_some_and(|expected| (expected == Expected::FileTools) == made_for.1) {
             self.warm.used(made_for);
-            let ahead = self.plans.get(&plan).and_then(|registered| registered.as_ref().ok());
-            let sockets = || ahead.map(|ahead| HostSockets::of(std::process::id()).in_reach(&ahead.plan)).unwrap_or_default();
-            self.warm.hand(made_for, &call, sockets)?
+            match self.warm.hand(made_for, &call) {
+                Ok(warm) => warm,
+                Err(unknown) => {
+                    let (failure, sandbox) = *unknown;
+                    // It may run after all: its end is awaited, and what it made is swept, as of any other.
+                    self.recovered.append(&mut call.handover.recovered);
+                    self.living.insert(sandbox.pid, Living { plan, _socket: kept, sandbox, since: Instant::now() });
+                    return Err(failure);
+                }
+            }
         } else {
             None
         };
-        if has_copies {
+        if has_copies && warm.is_none() {
+            self.make_room_for_copies();
+        } else if has_copies {
             // What this call writes is below what they show.
             let plans = &self.plans;
             self.warm.spoil(|(other, _)| plans.get(&other).is_some_and(|other| other.as_ref().is_ok_and(Registered::has_copies)));
@@ -298,13 +307,52 @@ impl Stage {
                     }
                 };
                 // What was found to be undone while it was made.
-                call.handover.recovered.append(&mut self.recovered);
+                let more = self.recovered_to_tell();
+                call.handover.recovered.extend(more);
                 let handed = made.hand(&call);
+                if handed.is_err() {
+                    // It waits for what will not come.
+                    let _ = kill(made.pid, Signal::SIGKILL);
+                    self.recovered.append(&mut call.handover.recovered);
+                }
                 (made, handed)
             }
         };
         self.living.insert(sandbox.pid, Living { plan, _socket: kept, sandbox, since: Instant::now() });
         handed
+    }
+
+    /// What earlier calls had left behind, as much of it as a message takes; the rest is told with later calls.
+    fn recovered_to_tell(&mut self) -> Vec<Undone> {
+        let mut room = RECOVERED_CAP;
+        let fits = self.recovered.iter().take(sweep::REPORTED).take_while(|undone| {
+            let length = serde_json::to_vec(undone).map_or(RECOVERED_CAP, |bytes| bytes.len() + 1);
+            let fits = length <= room;
+            room = room.saturating_sub(length);
+            fits
+        });
+        let count = fits.count();
+        self.recovered.drain(..count).collect()
+    }
+
+    /// Waits until nothing is laid any more over what the next sandbox lays something over: one place for what is written serves one at a time.
+    fn make_room_for_copies(&mut self) {
+        let plans = &self.plans;
+        let ended = self.warm.drain(|(plan, _)| plans.get(&plan).is_some_and(|plan| plan.as_ref().is_ok_and(Registered::has_copies)));
+        let end = Instant::now() + ROOM_PATIENCE;
+        loop {
+            self.bury();
+            // A call whose init is on its way out has told the agent of its end already.
+            let leaving = self.living.values().any(|living| {
+                let mut source = [PollFd::new(living.sandbox.report.as_fd(), PollFlags::POLLIN)];
+                poll(&mut source, PollTimeout::ZERO).is_ok()
+                    && source[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+            });
+            if (!leaving && !ended.iter().any(|pid| self.warm.has(*pid))) || Instant::now() >= end {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     /// Makes a sandbox under a plan, for a program that is known or for any that is like most.
@@ -442,7 +490,7 @@ impl Stage {
     fn end_all(&mut self) {
         // The closing of this pipe tells each sandbox to end its call and to sweep.
         drop(self.alive.1.take());
-        for pid in self.warm.drain() {
+        for pid in self.warm.drain(|_| true) {
             let _ = waitpid(pid, None);
         }
         self.warm = Pool::default();

@@ -172,7 +172,11 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
                     exit = Some(how);
                     break;
                 }
-                Ok((FromSandbox::Failed { step, reason, errno }, _)) => refused = Some(LaunchError::Refused { step, reason, errno }),
+                // Nothing more is to come, and hanging up ends whatever there is.
+                Ok((FromSandbox::Failed { step, reason, errno }, _)) => {
+                    refused = Some(LaunchError::Refused { step, reason, errno });
+                    break;
+                }
                 Ok((FromSandbox::Proxy, Some(listener))) => proxied = Proxied::begin(launcher.serve(plan, listener.as_fd())?)?,
                 Ok((FromSandbox::Terminal | FromSandbox::Listener | FromSandbox::Observed(_) | FromSandbox::Proxy, _)) => return Err(MessageError::Closed.into()),
                 Err(MessageError::Closed) => break,

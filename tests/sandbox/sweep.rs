@@ -154,9 +154,12 @@ fn a_killed_call_is_swept_by_whoever_comes_next() {
         "mkdir q; echo x > q/.envrc; git init -q r; git -C r config core.fsmonitor x; touch done; sleep 60",
     ]));
     assert!(eventually(|| host.has("done")));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.launcher()), Signal::SIGKILL).unwrap();
+    let launcher = running.launcher();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(launcher), Signal::SIGKILL).unwrap();
     running.signal(Signal::SIGKILL);
     drop(running.end());
+    // For as long as it is on its way out it counts as somebody who works here.
+    assert!(eventually(|| !std::path::Path::new(&format!("/proc/{launcher}")).exists()));
     let ended = host.sh("true").done();
     assert!(ended.stderr.contains("q/.envrc"), "{ended:#?}");
     assert!(!host.has("q/.envrc") && !host.read("r/.git/config").unwrap().contains("fsmonitor"));

@@ -10,7 +10,6 @@ use std::{
 };
 
 use super::sweep;
-use crate::sandbox::plan::Plan;
 
 /// The most sockets that are looked at by their paths. A desktop has a few hundred.
 const MOST: usize = 4096;
@@ -52,10 +51,10 @@ impl HostSockets {
         self.names().iter().map(PathBuf::from).filter(|path| path.is_absolute()).take(MOST).collect()
     }
 
-    /// Those in the places that a plan shows, without its workspace: which sockets there would be covered.
-    pub fn in_reach(&mut self, plan: &Plan) -> BTreeSet<PathBuf> {
-        let shown = |path: &PathBuf| !path.starts_with(&plan.workspace) && plan.roots.iter().any(|root| path.starts_with(&root.source));
-        self.paths().into_iter().filter(shown).collect()
+    /// Those below `shown` and not below `workspace`, whose own are seen otherwise: which sockets there would be covered.
+    pub fn in_reach(&mut self, shown: &[PathBuf], workspace: &Path) -> BTreeSet<PathBuf> {
+        let reached = |path: &PathBuf| !path.starts_with(workspace) && shown.iter().any(|shown| path.starts_with(shown));
+        self.paths().into_iter().filter(reached).collect()
     }
 
     /// Whether somebody may be listening on the socket at `path`. Only one that the list does not know is asked, so that no server of the

@@ -14,6 +14,7 @@ pub mod made;
 pub mod memory;
 pub mod observe;
 pub mod observed_calls;
+pub mod origin;
 pub mod placeholder;
 pub mod probe;
 pub mod protection;

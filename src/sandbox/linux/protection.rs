@@ -75,8 +75,15 @@ pub fn lay(
             covers.resolve(&path, cover, Absent::Passes)?;
         }
     }
-    for place in named_by_configurations(plan, &found, &git) {
-        watches.content(&place);
+    let named = named_by_configurations(plan, &found, &git);
+    if watches.any() {
+        named.iter().for_each(|place| watches.content(place));
+        // What was read before it was watched is read again.
+        if named_by_configurations(plan, &found, &git) != named {
+            watches.give_up();
+        }
+    }
+    for place in named {
         // What does not exist is for the sweep: a placeholder would have to be journalled before this process can know of it.
         match fs::canonicalize(&place) {
             // A place that holds the workspace names nothing in particular.
@@ -149,7 +156,7 @@ fn linked_from(folder: &Path, watches: &mut Watches) -> Vec<PathBuf> {
     let mut targets = Vec::new();
     let mut pending = vec![(folder.to_path_buf(), 0)];
     let mut seen = 0;
-    watches.place(folder);
+    watches.listing(folder);
     while let Some((folder, depth)) = pending.pop() {
         if fs::symlink_metadata(&folder).is_ok_and(|found| found.is_dir()) {
             watches.folder(&folder);
@@ -188,6 +195,7 @@ fn git_folders(plan: &Plan, found: &walk::Found, watches: &mut Watches) -> Vec<P
     }
     all.extend(found.bare.iter().cloned());
     if watches.any() {
+        watches.content(&own);
         all.iter().for_each(|folder| watches.listing(&folder.join("modules")));
         found.repositories.iter().for_each(|path| watches.content(path));
     }

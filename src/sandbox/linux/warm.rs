@@ -6,10 +6,8 @@
 //! places absent is on the host for as long as it lives.
 
 use std::{
-    collections::BTreeSet,
     io::PipeReader,
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -19,11 +17,13 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Failure, cgroup, enter::Call, recover::Record, watches};
+use super::{Failure, cgroup, enter::Call, origin::Origin, recover::Record, watches};
 use crate::sandbox::message::{Ready, receive};
 
 /// How long one waits for a call.
 const IDLE: Duration = Duration::from_secs(10);
+/// How often one is made that then says that it cannot be.
+const TRIES: usize = 3;
 /// How long one may take to say that it has a call. A machine that is slower than this has other troubles.
 const TAKEN: Duration = Duration::from_secs(10);
 /// How long a call waits for one that is being made.
@@ -76,8 +76,8 @@ struct Warm {
     sandbox: Sandbox,
     /// What tells of changes, once it is ready.
     watches: Option<OwnedFd>,
-    /// The host's sockets that it would have covered.
-    sockets: BTreeSet<PathBuf>,
+    /// What it was made from besides.
+    origin: Origin,
     since: Instant,
     /// It ended by itself before it was ready.
     failed: bool,
@@ -101,7 +101,7 @@ impl Pool {
     /// Notes a use, or that one is expected.
     pub fn used(&mut self, made_for: Use) {
         self.uses.retain(|(other, _)| *other != made_for);
-        if !self.hopeless.contains(&made_for) {
+        if self.hopeless.iter().filter(|other| **other == made_for).count() < TRIES {
             self.uses.push((made_for, Instant::now()));
         }
     }
@@ -119,12 +119,12 @@ impl Pool {
     }
 
     /// Takes one that is being made.
-    pub fn add(&mut self, made_for: Use, sandbox: Sandbox, sockets: BTreeSet<PathBuf>) {
+    pub fn add(&mut self, made_for: Use, sandbox: Sandbox, origin: Origin) {
         self.all.push(Warm {
             made_for,
             sandbox,
             watches: None,
-            sockets,
+            origin,
             since: Instant::now(),
             failed: false,
             spoiled: false,
@@ -132,12 +132,11 @@ impl Pool {
         });
     }
 
-    /// Hands a call to one that is as it would be made now, `sockets` being what the host listens on now. Whatever is not is told to end, and `None`
-    /// says that nothing of the call has begun.
+    /// Hands a call to one that is as it would be made now. Whatever is not is not used any more, and `None` says that nothing of the call has begun.
     ///
     /// # Errors
-    /// If it cannot be known whether anything has.
-    pub fn hand(&mut self, made_for: Use, call: &Call, sockets: impl FnOnce() -> BTreeSet<PathBuf>) -> Result<Option<Sandbox>, Failure> {
+    /// If it cannot be known whether anything has; the sandbox is to be kept until it has ended.
+    pub fn hand(&mut self, made_for: Use, call: &Call) -> Result<Option<Sandbox>, Box<(Failure, Sandbox)>> {
         let at = self.all.iter().position(|warm| warm.made_for == made_for && !warm.doomed && !warm.spoiled);
         let Some((at, warm)) = at.and_then(|at| Some((at, self.all.get_mut(at)?))) else { return Ok(None) };
         let end = Instant::now() + NEARLY;
@@ -147,19 +146,21 @@ impl Pool {
                 None => warm.end(),
             }
         }
-        let fresh = !warm.doomed && warm.watches.as_ref().is_some_and(|watches| !watches::have_told(watches)) && warm.sockets == sockets();
+        let fresh = !warm.doomed && warm.watches.as_ref().is_some_and(|watches| !watches::have_told(watches)) && warm.origin.is_same();
         // By another name until here: what changed before was no call's doing.
         let begun = fresh && warm.sandbox.record.as_mut().is_none_or(|record| record.begin().is_ok());
         let taken = if begun { warm.sandbox.hand_ahead(call) } else { Ok(false) };
-        if let Ok(true) = taken {
-            return Ok(Some(self.all.remove(at).sandbox));
+        match taken {
+            Ok(true) => return Ok(Some(self.all.remove(at).sandbox)),
+            Err(failure) => return Err(Box::new((failure, self.all.remove(at).sandbox))),
+            Ok(false) => {}
         }
         if let Some(record) = warm.sandbox.record.take() {
             record.end();
         }
         warm.spoiled = true;
         self.unwanted(made_for);
-        taken.map(|_| None)
+        Ok(None)
     }
 
     /// What has to be waited on besides everything else: those that are not ready.
@@ -208,6 +209,11 @@ impl Pool {
         self.all.iter().map(|warm| warm.made_for.0).chain(soon)
     }
 
+    /// Whether one of that init is not buried yet.
+    pub fn has(&self, pid: Pid) -> bool {
+        self.all.iter().any(|warm| warm.sandbox.pid == pid)
+    }
+
     /// Forgets the one whose init has ended, if it was one of these. What ended before it was ready, unbidden, is not tried again.
     pub fn bury(&mut self, pid: Pid) {
         let Some(at) = self.all.iter().position(|warm| warm.sandbox.pid == pid) else { return };
@@ -218,10 +224,15 @@ impl Pool {
         }
     }
 
-    /// The inits of all of them, to be waited for at the end.
-    pub fn drain(&mut self) -> Vec<Pid> {
-        self.all.iter_mut().for_each(Warm::end);
-        self.all.iter().map(|warm| warm.sandbox.pid).collect()
+    /// Ends those that `which` names, and says whose ends are to be waited for.
+    pub fn drain(&mut self, which: impl Fn(Use) -> bool) -> Vec<Pid> {
+        let ended = self.all.iter_mut().filter(|warm| which(warm.made_for));
+        ended
+            .map(|warm| {
+                warm.end();
+                warm.sandbox.pid
+            })
+            .collect()
     }
 }
 

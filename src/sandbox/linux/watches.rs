@@ -9,13 +9,19 @@
 use std::{
     collections::HashMap,
     fs,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Component, Path, PathBuf},
 };
 
-use nix::sys::{
-    inotify::{AddWatchFlags, InitFlags, Inotify},
-    statfs::statfs,
+use nix::{
+    errno::Errno,
+    sys::{
+        inotify::{AddWatchFlags, InitFlags, Inotify},
+        statfs::statfs,
+    },
 };
 
 /// The most places that are watched for one sandbox. More take longer than is won.
@@ -125,8 +131,12 @@ impl Watches {
                 let content = fs::read_link(&here).ok()?;
                 self.resolve(&above.join(content), links.checked_sub(1)?)
             }
-            Ok(_) => {
+            Ok(found) => {
                 self.add(&here, AddWatchFlags::empty());
+                // Another thing that came to be there before it was watched is another way.
+                if !fs::symlink_metadata(&here).is_ok_and(|now| (now.dev(), now.ino()) == (found.dev(), found.ino())) {
+                    self.give_up();
+                }
                 Some(here)
             }
             Err(_) => {
@@ -147,20 +157,30 @@ impl Watches {
 
     fn add(&mut self, path: &Path, wanted: AddWatchFlags) {
         let Some(inotify) = &self.inotify else { return };
-        let wanted = wanted | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_DONT_FOLLOW;
+        let only_itself = AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_DONT_FOLLOW;
+        let wanted = wanted | only_itself;
         let before = self.watched.get(path).copied().unwrap_or(AddWatchFlags::empty());
         if before.contains(wanted) {
             return;
         }
-        let local = || statfs(path).is_ok_and(|found| LOCAL.contains(&(found.filesystem_type().0 as libc::c_long)));
-        let added =
-            self.watched.len() < MOST && (before != AddWatchFlags::empty() || local()) && inotify.add_watch(path, before | wanted).is_ok();
-        if added {
-            self.watched.insert(path.to_path_buf(), before | wanted);
-        } else if path.exists() {
-            // Not all is watched, so nothing is.
-            self.inotify = None;
+        // A link may lead nowhere: it is asked of the folder that it lies in.
+        let asked = if wanted.contains(AddWatchFlags::IN_ONLYDIR) { path } else { path.parent().unwrap_or(path) };
+        let local = || statfs(asked).is_ok_and(|found| LOCAL.contains(&(found.filesystem_type().0 as libc::c_long)));
+        if self.watched.len() >= MOST || (before.is_empty() && !local()) {
+            return self.give_up();
         }
+        // One inode has one watch, whatever the names by which it is found.
+        match inotify.add_watch(path, before | wanted | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD)) {
+            Ok(_) => drop(self.watched.insert(path.to_path_buf(), before | wanted)),
+            // Whoever may not even read a folder on the way does not move it either.
+            Err(Errno::EACCES) if wanted == only_itself => {}
+            Err(_) => self.give_up(),
+        }
+    }
+
+    /// Not all is watched, so nothing is.
+    pub fn give_up(&mut self) {
+        self.inotify = None;
     }
 }
 
