@@ -112,6 +112,28 @@ fn a_credential_that_the_person_gets_meanwhile_is_denied_by_whatever_way_it_lies
 }
 
 #[test]
+fn a_granted_folder_that_the_person_makes_anew_meanwhile_is_the_one_that_a_call_sees() {
+    let world = World::new();
+    let granted = world.path("granted");
+    fs::create_dir_all(&granted).unwrap();
+    let shown = granted.display();
+    let policy = world.policy(&format!(
+        "[filesystem]\nread = [\"@system\", \"@workspace\", \"{shown}\"]\nwrite = [\"@workspace\", \"@tmp\", \"{shown}\"]\n"
+    ));
+    let model = start([one(shell("true")), after_thought(&format!("cat {shown}/which; echo by the call > {shown}/made"))]);
+    let running = Running::start(world.exec(&model, &["--json", "--policy", &policy]).arg("Do it."), "");
+    wait_until("the model is asked for its second turn", || model.requests().len() == 2);
+    thread::sleep(IS_MADE);
+    fs::remove_dir(&granted).unwrap();
+    world.write("granted/which", "made anew");
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(0), "{ended:#?}");
+    let output = outputs(&model).pop().unwrap();
+    assert!(output.contains("made anew"), "{output}");
+    assert_eq!(world.read("granted/made"), "by the call\n");
+}
+
+#[test]
 fn a_call_finds_nothing_of_the_one_before() {
     let world = World::new();
     let mark = unique_sleep();
