@@ -174,6 +174,11 @@ impl Watches {
             Ok(_) => drop(self.watched.insert(path.to_path_buf(), before | wanted)),
             // Whoever may not even read a folder on the way does not move it either.
             Err(Errno::EACCES) if wanted == only_itself => {}
+            // What one may not read, the folder around it tells of.
+            Err(Errno::EACCES) if !wanted.contains(AddWatchFlags::IN_ONLYDIR) && path.parent().is_some() => {
+                let above = path.parent().unwrap_or(path).to_path_buf();
+                self.folder(&above);
+            }
             Err(_) => self.give_up(),
         }
     }
