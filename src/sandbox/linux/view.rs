@@ -394,7 +394,11 @@ pub fn make_mountpoint(path: &Path, folder: bool) -> Result<(), Failure> {
             .map_or(Ok(()), fs::create_dir_all)
             .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).open(path).map(drop))
     };
-    made.map_err(|error| Failure::system("make a place for a mount", &error).about(path))
+    match made {
+        // Another sandbox of the session is made at the same time, and both put their places in its private folders.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.exists() => Ok(()),
+        made => made.map_err(|error| Failure::system("make a place for a mount", &error).about(path)),
+    }
 }
 
 /// Attaches a detached mount.
