@@ -152,7 +152,7 @@ impl Stage {
             self.clean_up();
             // What is wanted ahead is made when nothing else is to be done.
             let calm = self.is_calm();
-            let pending = self.warm.any_spoiled() || self.to_make_ahead().is_some();
+            let pending = self.warm.any_spoiled() || self.warm.any_spent() || self.to_make_ahead().is_some();
             let idle_work = calm && pending;
             let patience = match pending {
                 true if calm => Some(Duration::ZERO),
@@ -185,12 +185,11 @@ impl Stage {
                     Err(MessageError::Closed) => break 0,
                     Err(_) => break 1,
                 }
-            } else if !happened
-                && idle_work
-                && !self.warm.end_spoiled()
-                && let Some(made_for) = self.to_make_ahead()
-            {
-                self.make_ahead(made_for);
+            } else if !happened && idle_work && !self.warm.end_spoiled() {
+                match self.to_make_ahead() {
+                    Some(made_for) => self.make_ahead(made_for),
+                    None => self.warm.close_spent(),
+                }
             }
         };
         self.end_all();

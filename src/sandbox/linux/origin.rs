@@ -32,9 +32,12 @@ struct Root {
     place: Option<(u64, u64)>,
 }
 
+fn identity(found: std::io::Result<fs::Metadata>) -> Option<(u64, u64)> {
+    found.ok().map(|found| (found.dev(), found.ino()))
+}
+
 impl Root {
     fn of(source: PathBuf) -> Self {
-        let identity = |found: std::io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
         Self {
             real: fs::canonicalize(&source).ok(),
             entry: identity(fs::symlink_metadata(&source)),
@@ -44,7 +47,6 @@ impl Root {
     }
 
     fn is_same(&self) -> bool {
-        let identity = |found: std::io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
         self.entry == identity(fs::symlink_metadata(&self.source)) && self.place == identity(fs::metadata(&self.source))
     }
 }

@@ -95,6 +95,8 @@ pub struct Pool {
     uses: Vec<(Use, Instant)>,
     /// For what one could not be made that would have known of changes: too many folders, or a file system that others change.
     hopeless: Vec<Use>,
+    /// Watches of those that are gone. The kernel takes tens of milliseconds to close them, in which nothing else can be done.
+    spent: Vec<OwnedFd>,
 }
 
 impl Pool {
@@ -151,8 +153,8 @@ impl Pool {
         let begun = fresh && warm.sandbox.record.as_mut().is_none_or(|record| record.begin().is_ok());
         let taken = if begun { warm.sandbox.hand_ahead(call) } else { Ok(false) };
         match taken {
-            Ok(true) => return Ok(Some(self.all.remove(at).sandbox)),
-            Err(failure) => return Err(Box::new((failure, self.all.remove(at).sandbox))),
+            Ok(true) => return Ok(Some(self.take(at))),
+            Err(failure) => return Err(Box::new((failure, self.take(at)))),
             Ok(false) => {}
         }
         if let Some(record) = warm.sandbox.record.take() {
@@ -161,6 +163,22 @@ impl Pool {
         warm.spoiled = true;
         self.unwanted(made_for);
         Ok(None)
+    }
+
+    fn take(&mut self, at: usize) -> Sandbox {
+        let Warm { sandbox, watches, .. } = self.all.remove(at);
+        self.spent.extend(watches);
+        sandbox
+    }
+
+    /// Closes what is left of those that are gone.
+    pub fn close_spent(&mut self) {
+        self.spent.clear();
+    }
+
+    /// Whether there is anything to close.
+    pub fn any_spent(&self) -> bool {
+        !self.spent.is_empty()
     }
 
     /// What has to be waited on besides everything else: those that are not ready.
@@ -214,14 +232,16 @@ impl Pool {
         self.all.iter().any(|warm| warm.sandbox.pid == pid)
     }
 
-    /// Forgets the one whose init has ended, if it was one of these. What ended before it was ready, unbidden, is not tried again.
+    /// Forgets the one whose init has ended, if it was one of these. What has ended before it was ready, unbidden, is tried a few times more.
     pub fn bury(&mut self, pid: Pid) {
         let Some(at) = self.all.iter().position(|warm| warm.sandbox.pid == pid) else { return };
-        let buried = self.all.remove(at);
+        let buried = &self.all[at];
         if buried.failed || (buried.watches.is_none() && !buried.doomed) {
-            self.unwanted(buried.made_for);
-            self.hopeless.push(buried.made_for);
+            let made_for = buried.made_for;
+            self.unwanted(made_for);
+            self.hopeless.push(made_for);
         }
+        self.take(at);
     }
 
     /// Ends those that `which` names, and says whose ends are to be waited for.
