@@ -45,9 +45,14 @@ fn widened(policy: Policy, server: &ServerSettings, folders: &Folders) -> Result
     if policy.network.mode == NetworkMode::Allowlist {
         return Ok(policy);
     }
-    let why = match policy.network.mode {
-        NetworkMode::Open => "has an open network; a server with a `url` needs one with mode = \"allowlist\", to which its host is added",
-        _ => "is bound to no network by another layer, so that a server with a `url` cannot be reached",
+    let why = match (policy.network.mode, &policy.network.bound) {
+        (NetworkMode::Open, _) => {
+            "has an open network; a server with a `url` needs one with mode = \"allowlist\", to which its host is added".to_owned()
+        }
+        (_, Some((_, Some(bound)))) => {
+            format!("is bound to a network without hosts by {bound}, so that a server with a `url` cannot be reached")
+        }
+        _ => "is bound to a network without hosts, so that a server with a `url` cannot be reached".to_owned(),
     };
     Err(McpError::Command(format!("the policy {} {why}", policy.name)))
 }
