@@ -388,11 +388,11 @@ impl Stage {
             Some(Program::Remote) => Some(seccomp::compile(plan.network, Audience::Proxy)?),
             _ => None,
         };
+        let presence = self.placeholders.get(&id).and_then(Placeholders::presence);
         let (to_init, init_end) = pair().map_err(|errno| Failure::errno(STEP, errno))?;
         match sys::clone_into_namespaces(namespace_flags(plan)) {
             Ok(Fork::Parent(pid)) => Ok(Sandbox { pid, handover: to_init, report, record, group }),
             Ok(Fork::Child) => {
-                let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
                 let ordinary = if role.worker { &registered.worker } else { &registered.program };
                 init::run(New {
                     plan,
@@ -406,6 +406,7 @@ impl Stage {
                     made,
                     report: report_end.into(),
                     record: record_end,
+                    presence,
                     group: handle,
                 })
             }
@@ -453,10 +454,8 @@ impl Stage {
                     });
                     self.clean_up();
                     if let Some(mut ended) = ended {
-                        if matches!(status, WaitStatus::Exited(..))
-                            && let Some(record) = ended.sandbox.record.take()
-                        {
-                            record.end();
+                        if let Some(record) = ended.sandbox.record.take() {
+                            record.end(status);
                         }
                         let mut report = Vec::new();
                         let read = ended.sandbox.report.by_ref().take(made::REPORT_CAP as u64).read_to_end(&mut report);
@@ -505,8 +504,8 @@ impl Stage {
                     status => break status,
                 }
             };
-            if let (Ok(WaitStatus::Exited(..)), Some(record)) = (status, living.sandbox.record) {
-                record.end();
+            if let (Ok(status), Some(record)) = (status, living.sandbox.record) {
+                record.end(status);
             }
         }
         self.group = None;

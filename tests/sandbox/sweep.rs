@@ -7,7 +7,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Host, Running, assert_same, eventually, installed, skip};
+use crate::support::{Host, Running, assert_same, children_of, eventually, installed, skip};
 
 /// Run by the person's git wherever an attack succeeds.
 const EVIL: &str = "#!/bin/sh\ntouch \"$PWD/owned\" /tmp/portcullis-owned 2>/dev/null\n";
@@ -145,24 +145,60 @@ fn patterns_and_settings_of_agents_at_any_depth_cannot_stay() {
     assert!(host.has("src/node_modules/a/.envrc") && host.has("src/ordinary"), "what is nobody's settings stays");
 }
 
+/// Plants and goes on.
+const PLANTING: &str = "mkdir q; echo x > q/.envrc; git init -q r; git -C r config core.fsmonitor x; touch done; sleep 60";
+
+/// A call that plants, once it has, with its launcher and its init.
+fn planting(host: &Host) -> (Running, i32, i32) {
+    let running = Running::start(host.sandbox(&["sh", "-c", PLANTING]));
+    assert!(eventually(|| host.has("done")));
+    let launcher = running.launcher();
+    (running, launcher, children_of(launcher)[0])
+}
+
+/// Waits until all of a call is gone. Whoever is on its way out still counts as somebody who works here.
+fn gone(running: Running, launcher: i32, init: i32) {
+    drop(running.end());
+    for process in [launcher, init] {
+        assert!(eventually(|| !std::path::Path::new(&format!("/proc/{process}")).exists()));
+    }
+}
+
+fn kill(process: i32, signal: Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), signal).unwrap();
+}
+
 #[test]
 fn a_killed_call_is_swept_by_whoever_comes_next() {
     let host = Host::new();
-    let running = Running::start(host.sandbox(&[
-        "sh",
-        "-c",
-        "mkdir q; echo x > q/.envrc; git init -q r; git -C r config core.fsmonitor x; touch done; sleep 60",
-    ]));
-    assert!(eventually(|| host.has("done")));
-    let launcher = running.launcher();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(launcher), Signal::SIGKILL).unwrap();
+    let (running, launcher, init) = planting(&host);
+    // So that the init does not see the others die and sweep.
+    kill(init, Signal::SIGSTOP);
     running.signal(Signal::SIGKILL);
-    drop(running.end());
-    // For as long as it is on its way out it counts as somebody who works here.
-    assert!(eventually(|| !std::path::Path::new(&format!("/proc/{launcher}")).exists()));
+    kill(launcher, Signal::SIGKILL);
+    kill(init, Signal::SIGKILL);
+    gone(running, launcher, init);
     let ended = host.sh("true").done();
     assert!(ended.stderr.contains("q/.envrc"), "{ended:#?}");
     assert!(!host.has("q/.envrc") && !host.read("r/.git/config").unwrap().contains("fsmonitor"));
+    assert!(!host.sh("true").done().stderr.contains("q/.envrc"), "told twice");
+}
+
+#[test]
+fn an_init_sweeps_though_the_agent_or_the_launcher_was_killed_and_the_next_call_tells_of_it() {
+    for launcher_too in [false, true] {
+        let host = Host::new();
+        let (running, launcher, init) = planting(&host);
+        running.signal(Signal::SIGKILL);
+        if launcher_too {
+            kill(launcher, Signal::SIGKILL);
+        }
+        gone(running, launcher, init);
+        assert!(!host.has("q/.envrc") && !host.read("r/.git/config").unwrap().contains("fsmonitor"), "not swept");
+        let ended = host.sh("true").done();
+        assert!(ended.stderr.contains("q/.envrc"), "{launcher_too} {ended:#?}");
+        assert!(!host.sh("true").done().stderr.contains("q/.envrc"), "told twice");
+    }
 }
 
 #[test]

@@ -59,6 +59,12 @@ pub fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     holds()
 }
 
+/// The children of a process with one thread.
+pub fn children_of(process: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    children.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
 /// How many processes of the host have `mark` as one of their arguments.
 pub fn processes_with(mark: &str) -> usize {
     let Ok(entries) = fs::read_dir("/proc") else { return 0 };
@@ -347,9 +353,7 @@ impl Running {
 
     /// The process id of its launcher: its only child.
     pub fn launcher(&self) -> i32 {
-        let path = format!("/proc/{0}/task/{0}/children", self.id());
-        let children = fs::read_to_string(path).unwrap();
-        children.split_whitespace().next().unwrap().parse().unwrap()
+        children_of(i32::try_from(self.id()).unwrap())[0]
     }
 
     /// Sends a signal to `portcullis sandbox` itself.

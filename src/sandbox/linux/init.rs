@@ -33,6 +33,7 @@ use super::{
     made::REPORT_CAP,
     memory,
     observe::Observer,
+    recover,
     refusals::Refusals,
     seccomp::Filters,
     sweep, view,
@@ -77,6 +78,8 @@ pub struct New<'a> {
     pub report: OwnedFd,
     /// Where it is written down what the workspace holds, if the call can change it.
     pub record: Option<OwnedFd>,
+    /// Kept for as long as it lives, so that nobody else takes the workspace for deserted when the launcher has been killed.
+    pub presence: Option<OwnedFd>,
     /// The call's control group, where there is one.
     pub group: Option<cgroup::Handle>,
 }
@@ -107,9 +110,10 @@ pub fn run(new: New<'_>) -> ! {
 
 /// `agent` is set to the call's socket as soon as it is known.
 fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<OwnedFd>) -> Result<(), Failure> {
-    let New { plan, filters, globs, role, handover, alive, identity, launcher, made, report, record, group } = new;
+    let New { plan, filters, globs, role, handover, alive, identity, launcher, made, report, record, presence, group } = new;
     let of_call = known.iter().flat_map(|call| call.streams.iter().chain([&call.agent]));
-    let mut keep: Vec<_> = [&handover, &alive, &report].into_iter().chain(&record).chain(of_call).map(AsRawFd::as_raw_fd).collect();
+    let mut keep: Vec<_> =
+        [&handover, &alive, &report].into_iter().chain(&record).chain(&presence).chain(of_call).map(AsRawFd::as_raw_fd).collect();
     keep.extend(group.iter().flat_map(|group| {
         [group.procs.as_raw_fd(), group.memory.as_raw_fd(), group.session_memory.as_raw_fd(), group.processes.as_raw_fd()]
     }));
@@ -118,6 +122,7 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
     let private = plan.applies(Layer::Namespaces);
     let mut applied = Applied { process_limit: "rlimit".to_owned(), memory_limit: "watch".to_owned(), ..Applied::default() };
     let (mut before, mut listener) = (None, None);
+    let mut record = record.map(fs::File::from);
     let mut watches = if role.ahead { Watches::begin() } else { Watches::none() };
     if private {
         // The launcher's protection came along with the fork, and by it `/proc/self` belongs to root. Nothing that could attach to
@@ -134,10 +139,9 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
         let view = view::build(plan, HostSockets::of(launcher), &made, globs, &mut watches)?;
         view::lock(identity)?;
         before = view.before;
-        if let (Some(before), Some(record)) = (&before, record) {
+        if let (Some(before), Some(record)) = (&before, &mut record) {
             let bytes = before.record().map_err(|error| Failure::new("write down what the workspace holds", error.to_string()))?;
-            let written = fs::File::from(record).write_all(&bytes);
-            written.map_err(|error| Failure::system("write down what the workspace holds", &error))?;
+            record.write_all(&bytes).map_err(|error| Failure::system("write down what the workspace holds", &error))?;
         }
         (applied.hidden, applied.protected) = (view.hidden, view.protected);
         view.process_limit.clone_into(&mut applied.process_limit);
@@ -170,7 +174,7 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
     let (terminal, peer) = terminal.unzip();
     match sys::fork().map_err(|error| Failure::system("fork", &error))? {
         Fork::Child => {
-            drop((listening, to_program, handover, terminal, agent.take(), known));
+            drop((listening, to_program, handover, terminal, agent.take(), known, record, presence));
             // Without a PID namespace nothing else would end the program with its supervisor.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             let inherited = Inherited { handover: program_end, init: telling, group: group.map(|group| group.procs), terminal: peer };
@@ -205,7 +209,7 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
             // A person who sits at the sandbox's terminal ends it when they are done; the model's calls never have one.
             let deadline = launch.terminal.is_none().then(|| Instant::now() + wall);
             let mut observer = role.observed.then(|| Observer::new(program));
-            let mut exit = Supervisor {
+            let (mut exit, deserted) = Supervisor {
                 program,
                 private,
                 socket: &socket,
@@ -232,7 +236,16 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
                 exit.undone_more = exit.undone.len().saturating_sub(sweep::REPORTED);
                 exit.undone.truncate(sweep::REPORTED);
             }
-            let _ = send(socket.as_fd(), &FromSandbox::Exited(exit), &[]);
+            let undone = exit.undone.clone();
+            // Without a word where the launcher is gone: the agent is to know that, and may be on its way out as well.
+            let told = !deserted && send(socket.as_fd(), &FromSandbox::Exited(exit), &[]).is_ok();
+            if !told
+                && !undone.is_empty()
+                && let Some(record) = record
+            {
+                recover::leave_untold(record, &undone);
+                sys::exit_now(recover::UNTOLD);
+            }
             Ok(())
         }
     }
@@ -373,11 +386,13 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    /// Waits for the program, the agent, the launcher or the clock, whichever is first, and ends everything that is left.
-    fn watch(mut self, Watching { children, mounts }: Watching) -> Result<Exit, Failure> {
+    /// Waits for the program, the agent, the launcher or the clock, whichever is first, and ends everything that is left. Also returns whether it was the
+    /// launcher.
+    fn watch(mut self, Watching { children, mounts }: Watching) -> Result<(Exit, bool), Failure> {
         let step = "watch the program";
         let mut status = None;
         let mut ended_by = None;
+        let mut deserted = false;
         while status.is_none() {
             let next = self
                 .deadline
@@ -415,7 +430,8 @@ impl Supervisor<'_> {
             if status.is_some() {
                 break;
             }
-            if from_launcher || (from_agent && !self.obey()) {
+            deserted = from_launcher;
+            if deserted || (from_agent && !self.obey()) {
                 break;
             }
             if from_outside {
@@ -455,7 +471,9 @@ impl Supervisor<'_> {
             Some(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
             _ => (None, None),
         };
-        Ok(Exit { code, signal, ended_by, user_us, system_us, peak_bytes, processes_refused, refused, undone: Vec::new(), undone_more: 0 })
+        let exit =
+            Exit { code, signal, ended_by, user_us, system_us, peak_bytes, processes_refused, refused, undone: Vec::new(), undone_more: 0 };
+        Ok((exit, deserted))
     }
 
     /// Takes the filter's listener, or answers it.

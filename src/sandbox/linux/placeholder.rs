@@ -96,6 +96,11 @@ impl Placeholders {
         Ok(Some((held, recovered)))
     }
 
+    /// What makes a sandbox present too, for as long as it is kept.
+    pub fn presence(&self) -> Option<OwnedFd> {
+        self.presence.as_ref()?.try_clone().ok()
+    }
+
     /// Removes the placeholders, unless another launcher still needs them.
     pub fn release(self) {
         let Self { journal, presence } = self;

@@ -2,13 +2,19 @@
 //!
 //! Before a program starts, its init writes down what was there ([`super::sweep`]) in a file of the state folder, and the launcher removes
 //! that file when the call has ended in order. Whoever works in the workspace next, and is alone in it, sweeps for every file that is left.
+//!
+//! An init that outlives the agent, or the launcher too, sweeps as always, but there is nobody left whom it could tell. It leaves what it
+//! undid in the file, and whoever comes next is told.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Read,
+    io::{Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+use nix::sys::wait::WaitStatus;
+use serde::{Deserialize, Serialize};
 
 use super::{Failure, placeholder::name_of, sweep};
 use crate::sandbox::{message::Undone, plan::Plan};
@@ -17,6 +23,8 @@ use crate::sandbox::{message::Undone, plan::Plan};
 const CALL: &str = ".call-";
 /// The same for a sandbox that waits for its call.
 const AHEAD: &str = ".ahead-";
+/// The exit code of an init that has left in the record what it could tell nobody.
+pub const UNTOLD: i32 = 3;
 /// The longest record that is read, in bytes.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
@@ -49,8 +57,15 @@ impl Record {
         Ok(())
     }
 
-    /// The call has ended in order and was swept.
-    pub fn end(self) {
+    /// The call's init has ended as `status` says: if in order, the call was swept, and its agent told of it.
+    pub fn end(self, status: WaitStatus) {
+        if matches!(status, WaitStatus::Exited(_, code) if code != UNTOLD) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// It is not needed: its call ended in order, or never began.
+    pub fn discard(self) {
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -61,6 +76,19 @@ impl Drop for Record {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// What a record holds in the end where nobody could be told.
+#[derive(Serialize, Deserialize)]
+struct Untold {
+    untold: Vec<Undone>,
+}
+
+/// Puts what was undone in the place of what the workspace held.
+pub fn leave_untold(mut record: File, undone: &[Undone]) {
+    let Ok(bytes) = serde_json::to_vec(&Untold { untold: undone.to_vec() }) else { return };
+    // If this fails, the next one sweeps again and finds nothing.
+    let _ = record.set_len(0).and_then(|()| record.rewind()).and_then(|()| record.write_all(&bytes));
 }
 
 /// Sweeps for the calls that were killed in the workspace of `plan`. To be called by whoever is alone in it.
@@ -84,6 +112,9 @@ pub fn abandoned(plan: &Plan) -> Vec<Undone> {
 fn sweep_for(plan: &Plan, record: &Path) -> Vec<Undone> {
     let mut bytes = Vec::new();
     let read = File::open(record).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+    if let Ok(Untold { untold }) = serde_json::from_slice(&bytes) {
+        return untold;
+    }
     let before = read.ok().and_then(|_| sweep::Before::recall(&bytes, &plan.workspace, sweep::globs(plan).ok()?).ok());
     before.map(|before| before.sweep().0).unwrap_or_default()
 }

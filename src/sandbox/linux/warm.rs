@@ -158,7 +158,7 @@ impl Pool {
             Ok(false) => {}
         }
         if let Some(record) = warm.sandbox.record.take() {
-            record.end();
+            record.discard();
         }
         warm.spoiled = true;
         self.unwanted(made_for);
