@@ -70,6 +70,31 @@ fn the_temporary_folder_is_private_and_gone_afterwards() {
 }
 
 #[test]
+fn the_other_temporary_folder_is_the_same_one_also_where_the_workspace_lies_in_it() {
+    for parent in ["/var/tmp", "/tmp"] {
+        let host = Host::in_folder(std::path::Path::new(parent), false);
+        let mark = format!("portcullis-mark-{}", std::process::id());
+        let ended = host.sh(&format!("echo x > /var/tmp/{mark} && cat /tmp/{mark} && echo y > here && pwd")).done();
+        assert_eq!(ended.stdout, format!("x\n{}\n", host.workspace.display()), "{parent}");
+        assert_eq!(host.read("here").as_deref(), Some("y\n"));
+        for folder in ["/tmp", "/var/tmp"] {
+            assert!(!std::path::Path::new(folder).join(&mark).exists(), "it got out");
+        }
+    }
+}
+
+#[test]
+fn a_folder_below_the_temporary_one_can_be_granted_by_a_link() {
+    let host = Host::in_folder(&std::env::temp_dir(), false);
+    let (real, link) = (host.root.join("outside"), host.root.join("link"));
+    symlink(&real, &link).unwrap();
+    let policy = host.policy("linked", &format!("[filesystem]\nread = [\"@system\", \"@workspace\", \"{}\"]", link.display()));
+    let ended = host.sh_under(&policy, &format!("cat {0}/precious && ! echo evil > {0}/precious", link.display())).done();
+    assert_eq!(ended.stdout, "precious\n");
+    assert_eq!(fs::read_to_string(real.join("precious")).unwrap(), "precious\n");
+}
+
+#[test]
 fn a_denied_file_of_the_workspace_is_unreadable_by_every_name() {
     let host = Host::new();
     host.write("app/config/.env", SECRET);
