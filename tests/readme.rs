@@ -12,6 +12,8 @@
 #[path = "fleet/collector.rs"]
 #[allow(dead_code, reason = "shared with a suite that needs more of it")]
 mod collector;
+#[path = "readme/recording.rs"]
+mod recording;
 #[allow(dead_code, reason = "shared with suites that need more of it")]
 #[path = "exec/support.rs"]
 mod support;
