@@ -70,20 +70,6 @@ fn the_temporary_folder_is_private_and_gone_afterwards() {
 }
 
 #[test]
-fn the_other_temporary_folder_is_the_same_one_also_where_the_workspace_lies_in_it() {
-    for parent in ["/var/tmp", "/tmp"] {
-        let host = Host::in_folder(std::path::Path::new(parent), false);
-        let mark = format!("portcullis-mark-{}", std::process::id());
-        let ended = host.sh(&format!("echo x > /var/tmp/{mark} && cat /tmp/{mark} && echo y > here && pwd")).done();
-        assert_eq!(ended.stdout, format!("x\n{}\n", host.workspace.display()), "{parent}");
-        assert_eq!(host.read("here").as_deref(), Some("y\n"));
-        for folder in ["/tmp", "/var/tmp"] {
-            assert!(!std::path::Path::new(folder).join(&mark).exists(), "it got out");
-        }
-    }
-}
-
-#[test]
 fn a_folder_below_the_temporary_one_can_be_granted_by_a_link() {
     let host = Host::in_folder(&std::env::temp_dir(), false);
     let (real, link) = (host.root.join("outside"), host.root.join("link"));

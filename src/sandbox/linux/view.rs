@@ -34,7 +34,7 @@ use super::{
     watches::Watches,
 };
 use crate::sandbox::{
-    plan::{Access, INSIDE_TMP, Plan, Root},
+    plan::{Access, Plan, Root},
     sys,
 };
 
@@ -43,8 +43,6 @@ pub const DEVICES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/ran
 
 /// Where the new root is put together. Any folder that exists everywhere will do: what it holds on the host is copied beforehand.
 const STAGING: &str = "/tmp";
-/// Inside, another name of the private `/tmp`.
-const VAR_TMP: &str = "/var/tmp";
 
 /// What was laid over the granted places.
 #[derive(Debug)]
@@ -106,7 +104,7 @@ pub fn build(
     // Where the roots really lie, which is where a program finds them.
     let seen = Plan { roots: roots.iter().map(|detached| detached.root.clone()).collect(), ..plan.clone() };
     let protection::Laid { hidden, protected, before } = protection::lay(&seen, &outside, sockets, made, globs, watches)?;
-    if let Err(error) = symlink("../tmp", VAR_TMP).or_else(|error| if Path::new(VAR_TMP).exists() { Ok(()) } else { Err(error) })
+    if let Err(error) = symlink("../tmp", "/var/tmp").or_else(|error| if Path::new("/var/tmp").exists() { Ok(()) } else { Err(error) })
         && !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem)
     {
         return Err(Failure::system("link /var/tmp", &error));
@@ -166,11 +164,6 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<Link>), Failure> {
     let mut roots = plan.roots.clone();
     if plan.network == crate::policy::NetworkMode::Open {
         roots.extend(resolver_configuration(plan));
-    }
-    // What lies below it keeps it from being the link that it is otherwise.
-    if roots.iter().any(|root| root.target.starts_with(VAR_TMP)) && !roots.iter().any(|root| root.target == Path::new(VAR_TMP)) {
-        let private = roots.iter().find(|root| root.target == Path::new(INSIDE_TMP) && root.is_private()).cloned();
-        roots.extend(private.map(|root| Root { target: VAR_TMP.into(), ..root }));
     }
     for root in roots {
         let metadata = match fs::symlink_metadata(&root.source) {
