@@ -32,6 +32,8 @@ use crate::ui::sanitize::visible_line;
 
 /// Runs `command` and returns the code to end with.
 pub fn run(workspace: Option<&Path>, policy: Option<&str>, command: &[String]) -> Exit {
+    // It gets ready while the policy is read.
+    let launcher = Launcher::start();
     let folders = resolve::Folders::from_environment();
     let resolved = match resolve::resolve(workspace, policy, &folders) {
         Ok(resolved) => resolved,
@@ -42,7 +44,9 @@ pub fn run(workspace: Option<&Path>, policy: Option<&str>, command: &[String]) -
     };
     let environment = resolved.plan.environment(&resolved.policy, &resolved.session);
     let what = Passed { plan: &resolved.plan, environment, program: Program::Exec(command.to_vec()) };
-    pass_through(&resolved, what, &mut Heard::default()).unwrap_or_else(|error| not_started(&error))
+    launcher
+        .and_then(|launcher| pass_through(&launcher, &resolved, what, &mut Heard::default()))
+        .unwrap_or_else(|error| not_started(&error))
 }
 
 /// Says why nothing ran; the code to end with, as a shell's.
@@ -75,13 +79,17 @@ pub(super) struct Heard {
 }
 
 /// Runs it with this process' streams, terminal and signals.
-pub(super) fn pass_through(resolved: &resolve::Resolved, what: Passed<'_>, heard: &mut Heard) -> Result<Exit, LaunchError> {
+pub(super) fn pass_through(
+    launcher: &Launcher,
+    resolved: &resolve::Resolved,
+    what: Passed<'_>,
+    heard: &mut Heard,
+) -> Result<Exit, LaunchError> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let interactive = stdin.is_terminal() && stdout.is_terminal();
     let terminal = interactive.then(|| sys::window_size(stdout.as_fd()).unwrap_or((24, 80)));
     // Signals are taken from here on, so that none gets lost between the start and the relay.
     let signals = Signals::watch(&FORWARDED).map_err(MessageError::from)?;
-    let launcher = Launcher::start()?;
     let plan = launcher.register(what.plan.clone())?;
     let mut relays = Relays::default();
     let streams = relays.streams(interactive).map_err(|error| LaunchError::Message(MessageError::System(os_error(&error))))?;

@@ -4,7 +4,7 @@
 //! costs from one with a runtime and threads, and there is nothing in its memory that a sandbox should not have.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::Read,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
@@ -105,11 +105,51 @@ struct Living {
     _socket: OwnedFd,
     sandbox: Sandbox,
     since: Instant,
+    /// Nobody can report any more, because all of it is gone.
+    mute: bool,
+}
+
+/// What a call's init reports.
+enum Report {
+    /// Repositories that the call made, a line each.
+    Made(Vec<u8>),
+    /// That nothing is left of the call, and whether somebody was told of what was undone.
+    Ended { made: Vec<u8>, told: bool },
+}
+
+impl Living {
+    fn new(plan: u32, socket: OwnedFd, sandbox: Sandbox) -> Self {
+        Self { plan, _socket: socket, sandbox, since: Instant::now(), mute: false }
+    }
+
+    /// What to wait on for its report.
+    fn source(&self) -> Option<PollFd<'_>> {
+        (!self.mute).then(|| PollFd::new(self.sandbox.report.as_fd(), PollFlags::POLLIN))
+    }
+
+    /// What was reported and not heard yet, without waiting.
+    fn hear(&mut self) -> Option<Report> {
+        let mut source = [self.source()?];
+        if poll(&mut source, PollTimeout::ZERO) != Ok(1) {
+            return None;
+        }
+        let mut made = vec![0; made::REPORT_CAP + init::ENDED_LENGTH];
+        // What was written by then, which fits.
+        let length = self.sandbox.report.read(&mut made).unwrap_or(0);
+        made.truncate(length);
+        self.mute = made.is_empty();
+        Some(match init::ended(&made) {
+            Some(told) => Report::Ended { made, told },
+            None => Report::Made(made),
+        })
+    }
 }
 
 struct Stage {
     plans: HashMap<u32, Result<Registered, Failure>>,
     living: HashMap<Pid, Living>,
+    /// Inits that have nothing left to do but to be taken apart by the kernel, which takes it longer than some calls, with their plans.
+    leaving: HashMap<Pid, u32>,
     warm: Pool,
     /// By plan; two plans of one workspace hold their own.
     placeholders: HashMap<u32, Placeholders>,
@@ -133,6 +173,7 @@ impl Stage {
         Ok(Self {
             plans: HashMap::new(),
             living: HashMap::new(),
+            leaving: HashMap::new(),
             warm: Pool::default(),
             placeholders: HashMap::new(),
             recovered: Vec::new(),
@@ -162,6 +203,7 @@ impl Stage {
             };
             let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
             sources.extend(self.warm.sources());
+            sources.extend(self.living.values().filter_map(|living| living.source()));
             let timeout = patience.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
             let happened = match poll(&mut sources, timeout) {
                 Ok(happened) => happened > 0,
@@ -174,6 +216,7 @@ impl Stage {
                 break 0;
             }
             self.warm.hear();
+            self.hear_reports();
             self.bury();
             if spoken {
                 match receive::<ToLauncher>(control.as_fd()) {
@@ -205,7 +248,7 @@ impl Stage {
     fn to_make_ahead(&self) -> Option<Use> {
         let fits = |made_for: &Use| {
             let registered = self.plans.get(&made_for.0).and_then(|registered| registered.as_ref().ok());
-            registered.is_some_and(|registered| self.living.is_empty() || !registered.has_copies())
+            registered.is_some_and(|registered| (self.living.is_empty() && self.leaving.is_empty()) || !registered.has_copies())
         };
         self.warm.wanted().into_iter().find(fits)
     }
@@ -230,7 +273,10 @@ impl Stage {
         stop
     }
 
-    fn register(&mut self, id: u32, plan: Plan, expected: Option<Expected>) {
+    fn register(&mut self, id: u32, mut plan: Plan, expected: Option<Expected>) {
+        if plan.without_landlock && sys::landlock_abi().is_err() {
+            plan.layers.retain(|layer| *layer != Layer::Landlock);
+        }
         clean_abandoned(&plan.journals, &plan.workspace);
         let all_layers = [Layer::Namespaces, Layer::Landlock, Layer::Seccomp].into_iter().all(|layer| plan.applies(layer));
         let expected = expected.filter(|_| all_layers);
@@ -280,7 +326,7 @@ impl Stage {
                     let (failure, sandbox) = *unknown;
                     // It may run after all: its end is awaited, and what it made is swept, as of any other.
                     self.recovered.append(&mut call.handover.recovered);
-                    self.living.insert(sandbox.pid, Living { plan, _socket: kept, sandbox, since: Instant::now() });
+                    self.living.insert(sandbox.pid, Living::new(plan, kept, sandbox));
                     return Err(failure);
                 }
             }
@@ -317,7 +363,7 @@ impl Stage {
                 (made, handed)
             }
         };
-        self.living.insert(sandbox.pid, Living { plan, _socket: kept, sandbox, since: Instant::now() });
+        self.living.insert(sandbox.pid, Living::new(plan, kept, sandbox));
         handed
     }
 
@@ -336,17 +382,14 @@ impl Stage {
 
     /// Waits until nothing is laid any more over what the next sandbox lays something over: one place for what is written serves one at a time.
     fn make_room_for_copies(&mut self) {
-        let plans = &self.plans;
-        let ended = self.warm.drain(|(plan, _)| plans.get(&plan).is_some_and(|plan| plan.as_ref().is_ok_and(Registered::has_copies)));
+        let registered = self.plans.iter().filter(|(_, plan)| plan.as_ref().is_ok_and(Registered::has_copies));
+        let copying: HashSet<u32> = registered.map(|(id, _)| *id).collect();
+        let ended = self.warm.drain(|(plan, _)| copying.contains(&plan));
         let end = Instant::now() + ROOM_PATIENCE;
         loop {
+            self.hear_reports();
             self.bury();
-            // A call whose init is on its way out has told the agent of its end already.
-            let leaving = self.living.values().any(|living| {
-                let mut source = [PollFd::new(living.sandbox.report.as_fd(), PollFlags::POLLIN)];
-                poll(&mut source, PollTimeout::ZERO).is_ok()
-                    && source[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
-            });
+            let leaving = self.leaving.values().any(|plan| copying.contains(plan));
             if (!leaving && !ended.iter().any(|pid| self.warm.has(*pid))) || Instant::now() >= end {
                 return;
             }
@@ -421,19 +464,33 @@ impl Stage {
         }
     }
 
-    /// Takes what calls have reported so far: one may have told the agent of its end and not be buried yet.
+    /// Takes what calls have reported so far. One that says that nothing is left of it but its init has ended.
     fn hear_reports(&mut self) {
-        let mut reports = Vec::new();
-        for living in self.living.values_mut() {
-            let mut source = [PollFd::new(living.sandbox.report.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut source, PollTimeout::ZERO) == Ok(1) {
-                let mut report = vec![0; made::REPORT_CAP];
-                // One write of the init's, which fits.
-                let length = living.sandbox.report.read(&mut report).unwrap_or(0);
-                reports.extend_from_slice(&report[..length]);
+        let (mut made, mut ended) = (Vec::new(), Vec::new());
+        for (pid, living) in &mut self.living {
+            match living.hear() {
+                Some(Report::Made(lines)) => made.extend(lines),
+                Some(Report::Ended { made: lines, told }) => {
+                    made.extend(lines);
+                    ended.push((*pid, told));
+                }
+                None => {}
             }
         }
-        self.add_made(&reports);
+        self.add_made(&made);
+        let ended: Vec<_> = ended.into_iter().filter_map(|(pid, told)| Some((pid, told, self.living.remove(&pid)?))).collect();
+        if ended.is_empty() {
+            return;
+        }
+        self.clean_up();
+        for (pid, told, mut living) in ended {
+            if let Some(record) = living.sandbox.record.take().filter(|_| told) {
+                record.discard();
+            }
+            self.leaving.insert(pid, living.plan);
+            // The closing of its socket, last of all, tells the agent.
+            drop(living);
+        }
     }
 
     /// Two plans of one workspace, the one that only reads among them, know the same.
@@ -443,30 +500,27 @@ impl Stage {
         }
     }
 
+    /// Takes notice of inits that are gone: some have said before that their calls have ended, others were killed.
     fn bury(&mut self) {
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(_) => break,
-                Ok(status) => {
-                    let ended = status.pid().and_then(|pid| {
-                        self.warm.bury(pid);
-                        self.living.remove(&pid)
-                    });
-                    self.clean_up();
-                    if let Some(mut ended) = ended {
-                        if let Some(record) = ended.sandbox.record.take() {
-                            record.end(status);
-                        }
-                        let mut report = Vec::new();
-                        let read = ended.sandbox.report.by_ref().take(made::REPORT_CAP as u64).read_to_end(&mut report);
-                        if read.is_ok() {
-                            self.add_made(&report);
-                        }
-                        // Its end may have come without a word; the closing of its socket, last of all, tells the agent.
-                        drop(ended);
-                    }
-                }
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let Some(pid) = status.pid() else { break };
+            if self.leaving.remove(&pid).is_some() {
+                continue;
             }
+            // It may have said so since.
+            self.hear_reports();
+            self.warm.bury(pid);
+            self.leaving.remove(&pid);
+            let mut ended = self.living.remove(&pid);
+            self.clean_up();
+            // Its end came without a word: it could not go on, or was killed, and then nobody has swept.
+            if matches!(status, WaitStatus::Exited(..))
+                && let Some(record) = ended.as_mut().and_then(|ended| ended.sandbox.record.take())
+            {
+                record.discard();
+            }
+            // The closing of its socket, last of all, tells the agent.
+            drop(ended);
         }
     }
 
@@ -493,20 +547,18 @@ impl Stage {
         }
         self.warm = Pool::default();
         let end = Instant::now() + END_PATIENCE;
-        for (pid, living) in std::mem::take(&mut self.living) {
-            let status = loop {
-                match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-                    Ok(WaitStatus::StillAlive) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
-                    Ok(WaitStatus::StillAlive) => {
-                        let _ = kill(pid, Signal::SIGKILL);
-                        break waitpid(pid, None);
-                    }
-                    status => break status,
-                }
-            };
-            if let (Ok(status), Some(record)) = (status, living.sandbox.record) {
-                record.end(status);
-            }
+        while !self.living.is_empty() && Instant::now() < end {
+            let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            sources.extend(self.living.values().filter_map(Living::source));
+            let _ = poll(&mut sources, PollTimeout::from(100_u8));
+            drop(sources);
+            while let Ok(Some(_)) = self.signals.read_signal() {}
+            self.hear_reports();
+            self.bury();
+        }
+        for (pid, _) in self.living.drain() {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
         }
         self.group = None;
         self.clean_up();

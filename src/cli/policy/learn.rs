@@ -20,7 +20,7 @@ use crate::{
         learn::{self, Base, Floor, Observation, Outcome, Proposal, Reach},
         load::DEFAULT_PRESET,
     },
-    sandbox::{Program, observing::OBSERVING_FOLDERS},
+    sandbox::{Launcher, Program, observing::OBSERVING_FOLDERS},
     ui::sanitize::visible_line,
 };
 
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         program: Program::Observed(arguments.command.clone()),
     };
     let mut heard = Heard::default();
-    let ended = match pass_through(&resolved, what, &mut heard) {
+    let ended = match Launcher::start().and_then(|launcher| pass_through(&launcher, &resolved, what, &mut heard)) {
         Ok(ended) => ended,
         Err(error) => return not_started(&error),
     };

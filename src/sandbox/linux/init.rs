@@ -239,13 +239,13 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
             let undone = exit.undone.clone();
             // Without a word where the launcher is gone: the agent is to know that, and may be on its way out as well.
             let told = !deserted && send(socket.as_fd(), &FromSandbox::Exited(exit), &[]).is_ok();
-            if !told
-                && !undone.is_empty()
-                && let Some(record) = record
-            {
+            let untold = record.filter(|_| !told && !undone.is_empty());
+            let ended = if untold.is_some() { ENDED_UNTOLD } else { ENDED };
+            if let Some(record) = untold {
                 recover::leave_untold(record, &undone);
-                sys::exit_now(recover::UNTOLD);
             }
+            drop(presence);
+            let _ = nix::unistd::write(&report, ended);
             Ok(())
         }
     }
@@ -312,6 +312,22 @@ fn proxy_listener() -> Result<TcpListener, Failure> {
 
 fn hand_out(listener: &TcpListener, socket: &OwnedFd) -> Result<(), Failure> {
     send(socket.as_fd(), &FromSandbox::Proxy, &[listener.as_fd()]).map_err(|error| Failure::new(PROXY_STEP, error.to_string()))
+}
+
+/// The last word of an init to its launcher: nothing is left of the call, and somebody was told what was undone. JSON like the lines before.
+const ENDED: &[u8] = b"true\n";
+/// The same where nobody could be told.
+const ENDED_UNTOLD: &[u8] = b"false\n";
+/// The longest last word, in bytes.
+pub const ENDED_LENGTH: usize = ENDED_UNTOLD.len();
+
+/// Whether what an init reported ends with its last word, and whether that is that somebody was told.
+pub fn ended(report: &[u8]) -> Option<bool> {
+    match report.split_inclusive(|byte| *byte == b'\n').next_back()? {
+        ENDED => Some(true),
+        ENDED_UNTOLD => Some(false),
+        _ => None,
+    }
 }
 
 /// Tells the launcher which repositories there are now. What does not fit is covered as the person's own in later calls.
@@ -421,10 +437,11 @@ impl Supervisor<'_> {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Failure::errno(step, errno)),
             }
+            let asked = sources[3].revents().is_some_and(|events| events.contains(PollFlags::POLLIN));
             let [_, from_agent, from_launcher, from_filter, from_outside] = sources.map(|source| source.any().unwrap_or(false));
             while let Ok(Some(_)) = children.read_signal() {}
             if from_filter {
-                self.hear();
+                self.hear(asked);
             }
             status = self.reap();
             if status.is_some() {
@@ -476,14 +493,15 @@ impl Supervisor<'_> {
         Ok((exit, deserted))
     }
 
-    /// Takes the filter's listener, or answers it.
-    fn hear(&mut self) {
+    /// Takes the filter's listener, or answers it. One that hangs up without having `asked` has nobody left who could ask: to wait for a question would
+    /// last for ever before Linux 6.12, and not to wait would be told at once again.
+    fn hear(&mut self, asked: bool) {
         if let Some(listening) = self.listening.take() {
             // Closed without a word, there is none: somebody further out listens, or the program was never started.
             if let Ok((FromSandbox::Listener, mut listener)) = receive::<FromSandbox>(listening.as_fd()) {
                 self.refusals = listener.pop().map(Refusals::new);
             }
-        } else if self.refusals.as_mut().is_some_and(|refusals| !refusals.answer()) {
+        } else if self.refusals.as_mut().is_some_and(|refusals| !asked || !refusals.answer()) {
             self.refused = self.refusals.take().map(Refusals::seen).unwrap_or_default();
         }
     }

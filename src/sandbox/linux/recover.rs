@@ -13,7 +13,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::sys::wait::WaitStatus;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, placeholder::name_of, sweep};
@@ -23,8 +22,6 @@ use crate::sandbox::{message::Undone, plan::Plan};
 const CALL: &str = ".call-";
 /// The same for a sandbox that waits for its call.
 const AHEAD: &str = ".ahead-";
-/// The exit code of an init that has left in the record what it could tell nobody.
-pub const UNTOLD: i32 = 3;
 /// The longest record that is read, in bytes.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
@@ -57,14 +54,7 @@ impl Record {
         Ok(())
     }
 
-    /// The call's init has ended as `status` says: if in order, the call was swept, and its agent told of it.
-    pub fn end(self, status: WaitStatus) {
-        if matches!(status, WaitStatus::Exited(_, code) if code != UNTOLD) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-
-    /// It is not needed: its call ended in order, or never began.
+    /// It is not needed: its call was swept in order and its agent told of it, or it never began.
     pub fn discard(self) {
         let _ = fs::remove_file(&self.path);
     }
