@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::exit::Exit;
+use super::{exit::Exit, report};
 
 /// Why a command cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +174,11 @@ impl Resolved {
 /// Resolves the workspace, the policy of all layers, and the plan.
 pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders) -> Result<Resolved, ResolveError> {
     let (workspace, cwd) = find_workspace(workspace, &folders.home)?;
-    let policy = load_policy(policy, &workspace, folders)?;
+    let mut policy = load_policy(policy, &workspace, folders)?;
+    if let Some(lost) = sandbox::lost(&policy) {
+        report(&lost);
+        policy.notes.push(lost.to_owned());
+    }
     let state = make_state(&folders.state)?;
     let temporary = std::env::temp_dir();
     let private_error = |source| ResolveError::Private { path: temporary.clone(), source };

@@ -228,7 +228,8 @@ impl fmt::Display for Layer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnMissing {
-    /// The call runs with what there is; what is lost is named in the log and in the prefix.
+    /// Where Landlock is what is missing and the network is the call's own, the call runs without it, which is said in the log, in the prefix and to
+    /// the person. Without another layer nothing starts: what a policy denies and protects could not be kept.
     Degrade,
     /// Nothing starts.
     #[default]
@@ -308,4 +309,11 @@ pub struct Policy {
     pub sources: Vec<(String, String)>,
     /// What a reader should know, such as a repository's `allow` rule that was ignored. Not part of the fingerprint.
     pub notes: Vec<String>,
+}
+
+impl Policy {
+    /// Whether calls may run where the kernel has no Landlock: the policy says so, and a network of the call's own does what Landlock would do for it.
+    pub fn can_do_without_landlock(&self) -> bool {
+        self.enforcement.on_missing == OnMissing::Degrade && matches!(self.network.mode, NetworkMode::None | NetworkMode::Loopback)
+    }
 }

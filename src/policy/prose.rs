@@ -135,10 +135,7 @@ pub fn claims_on(policy: &Policy, platform: Platform) -> Vec<Claim> {
     }
     say(ClaimKind::AskMode, ask(policy));
     if policy.enforcement.on_missing == OnMissing::Degrade {
-        say(
-            ClaimKind::Degrades,
-            "Where this host lacks a layer of enforcement, nothing runs: running with the others is not built yet.".to_owned(),
-        );
+        say(ClaimKind::Degrades, platform.degrades(policy).to_owned());
     }
     say(ClaimKind::NoEscalation, "Nothing turns the sandbox off, and no argument of a call widens it.".to_owned());
     let text = "A refusal shows as \"Permission denied\", \"Operation not permitted\", \"Read-only file system\", \"Device or resource busy\", a \

@@ -27,6 +27,19 @@ pub fn linked_repository(_workspace: &std::path::Path) -> Option<Linked> {
     None
 }
 
+/// What a policy's calls run without here, because the kernel lacks it and the policy accepts that.
+pub fn lost(policy: &crate::policy::Policy) -> Option<&'static str> {
+    #[cfg(target_os = "linux")]
+    if policy.can_do_without_landlock() && sys::landlock_abi().is_err() {
+        return Some(
+            "this host has no Landlock, and the policy's on_missing = \"degrade\" accepts that: calls run with mounts, namespaces and the system call \
+             filter alone",
+        );
+    }
+    let _ = policy;
+    None
+}
+
 pub use launcher::{Call, LaunchError, Launcher};
 #[cfg(target_os = "linux")]
 pub use linux::repository::linked as linked_repository;

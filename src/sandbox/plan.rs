@@ -123,6 +123,8 @@ pub struct Plan {
     pub limits: PlanLimits,
     /// The layers that are applied. All three, outside of the tests that look at one layer alone.
     pub layers: Vec<Layer>,
+    /// Whether calls run without Landlock where the kernel has none.
+    pub without_landlock: bool,
     /// The newest Landlock ABI that is asked for. The newest that is known, outside of the tests that look at an older kernel's.
     pub landlock_abi: u32,
     /// Folder for the journals of placeholders on the host; it lies in the state folder.
@@ -266,6 +268,7 @@ impl Plan {
                 disk: limits.disk,
             },
             layers: vec![Layer::Namespaces, Layer::Landlock, Layer::Seccomp],
+            without_landlock: policy.can_do_without_landlock(),
             landlock_abi: NEWEST_LANDLOCK_ABI,
             journals: session.state.join("placeholders"),
             private: session.private.clone(),

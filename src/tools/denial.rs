@@ -16,7 +16,7 @@ use crate::{
     egress::{Connection, Ending},
     policy::host::HostReason,
     policy::{self, Anchors, GitAccess, Judge, NetworkMode, Place, Policy, Reason, Wider},
-    sandbox::{RefusedCall, Session, Undone, UndoneKind},
+    sandbox::{self, RefusedCall, Session, Undone, UndoneKind},
     worker::{self, ErrorKind},
 };
 
@@ -75,6 +75,8 @@ pub struct Explainer {
     git: GitAccess,
     /// The files that only bound the policy, which no policy of the person's own outweighs.
     bounds: Vec<String>,
+    /// Whether Landlock refuses as well.
+    landlock: bool,
 }
 
 impl Explainer {
@@ -86,6 +88,7 @@ impl Explainer {
             anchors,
             network: policy.network.mode,
             git: policy.git,
+            landlock: sandbox::lost(policy).is_none(),
             bounds: policy.sources.iter().filter(|(_, role)| role == "system" || role == "project").map(|(file, _)| file.clone()).collect(),
             network_rule: policy.network.mode_origin.as_ref().map_or_else(|| format!("policy {}", policy.name), ToString::to_string),
         }
@@ -233,8 +236,12 @@ impl Explainer {
         let layer = match because.kind {
             Reason::Denied => "mount namespace: masked",
             Reason::Protected | Reason::GitReadOnly => "mount namespace: read-only",
-            _ if write && self.judge.judge(path, policy::Access::Read).allowed => "mount namespace and landlock: read-only",
-            _ => "mount namespace and landlock: not in view",
+            _ => match (write && self.judge.judge(path, policy::Access::Read).allowed, self.landlock) {
+                (true, true) => "mount namespace and landlock: read-only",
+                (true, false) => "mount namespace: read-only",
+                (false, true) => "mount namespace and landlock: not in view",
+                (false, false) => "mount namespace: not in view",
+            },
         };
         let rule = match &because.rule {
             // The list lacks the path; which of its entries stands first does not matter.

@@ -1,39 +1,13 @@
-//! Hosts that lack something: nothing runs, and what is said names the layer, the reason and the remedy.
+//! Hosts that lack something: nothing runs, unless the policy accepts it, and what is said names the layer, the reason and the remedy.
 
 use std::process::Command;
 
-use crate::support::{Ended, Host, installed, program, skip};
+use crate::support::{Ended, Host, SECRET, installed, program, skip};
 
-/// Takes something away by a system call filter, as containers do, and becomes the rest of its arguments. x86-64 and aarch64 number
-/// Landlock's calls and clone3 alike.
-const WITHOUT: &str = r#"
-import ctypes, os, platform, struct, sys
-machine = platform.machine()
-numbers = {"x86_64": dict(clone=56, unshare=272, mount=165, prctl=157, seccomp=317), "aarch64": dict(clone=220, unshare=97, mount=40, prctl=167, seccomp=277)}[machine]
-LOAD, JUMP, TEST, RETURN = 0x20, 0x15, 0x45, 0x06
-ALLOW, EPERM, ENOSYS, EINVAL = 0x7fff0000, 0x00050001, 0x00050026, 0x00050016
-def refuse(number, answer): return [(LOAD, 0, 0, 0), (JUMP, 0, 1, number), (RETURN, 0, 0, answer)]
-def refuse_flags(number, flags, answer): return [(LOAD, 0, 0, 0), (JUMP, 0, 3, number), (LOAD, 0, 0, 16), (TEST, 0, 1, flags), (RETURN, 0, 0, answer)]
-def refuse_value(number, value, answer): return [(LOAD, 0, 0, 0), (JUMP, 0, 3, number), (LOAD, 0, 0, 16), (JUMP, 0, 1, value), (RETURN, 0, 0, answer)]
-CLONE_NEWUSER = 0x10000000
-program = {
-    "landlock": refuse(444, ENOSYS) + refuse(445, ENOSYS) + refuse(446, ENOSYS),
-    "namespaces": refuse_flags(numbers["clone"], CLONE_NEWUSER, EPERM) + refuse_flags(numbers["unshare"], CLONE_NEWUSER, EPERM) + refuse(435, ENOSYS),
-    "mounts": refuse(numbers["mount"], EPERM),
-    "seccomp": refuse(numbers["seccomp"], EINVAL) + refuse_value(numbers["prctl"], 22, EINVAL),
-    # What Docker's default profile takes from a container without CAP_SYS_ADMIN.
-    "container": refuse_flags(numbers["clone"], 0x7e020000, EPERM) + refuse(numbers["unshare"], EPERM) + refuse(435, ENOSYS) + refuse(numbers["mount"], EPERM)
-        + sum([refuse(number, EPERM) for number in (428, 429, 430, 431, 432, 433, 442)], []),
-    "nothing": [],
-}[sys.argv[1]] + [(RETURN, 0, 0, ALLOW)]
-code = b"".join(struct.pack("HBBI", *one) for one in program)
-libc = ctypes.CDLL(None, use_errno=True)
-buffer = ctypes.create_string_buffer(code)
-class Program(ctypes.Structure): _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
-assert libc.prctl(38, 1, 0, 0, 0) == 0
-assert libc.prctl(22, 2, ctypes.byref(Program(len(program), ctypes.addressof(buffer)))) == 0, ctypes.get_errno()
-os.execv(sys.argv[2], sys.argv[2:])
-"#;
+const DEGRADE: &str = "[enforcement]\nrequire = [\"seccomp\"]\non_missing = \"degrade\"";
+
+/// Takes something away, and becomes the rest of its arguments.
+const WITHOUT: &str = include_str!("../support/without.py");
 
 fn on_a_host_without(what: &str, host: &Host, arguments: &[&str]) -> Command {
     let mut command = host.bare_program("python3");
@@ -56,9 +30,10 @@ fn what_a_host_lacks_is_named_with_its_remedy_and_nothing_runs() {
     let whole = run("nothing", "workspace-write");
     assert!(whole.code == 0 && host.has("ran"), "the filter itself takes nothing away: {whole:#?}");
     std::fs::remove_file(host.workspace.join("ran")).unwrap();
-    let degrade = host.policy("degrade", "[enforcement]\nrequire = [\"seccomp\"]\non_missing = \"degrade\"");
+    let degrade = host.policy("degrade", DEGRADE);
+    let open = host.policy("degrade-open", &format!("{DEGRADE}\n[network]\nmode = \"open\""));
     let before = host.tree();
-    for policy in ["workspace-write", "read-only", "locked", "networked", &degrade] {
+    for policy in ["workspace-write", "read-only", "locked", "networked", &degrade, &open] {
         for (what, layer, remedy) in [
             ("landlock", "Landlock", "lsm="),
             ("namespaces", "namespaces", "user.max_user_namespaces"),
@@ -66,6 +41,9 @@ fn what_a_host_lacks_is_named_with_its_remedy_and_nothing_runs() {
             ("seccomp", "system call filter", ""),
             ("container", "namespaces", "seccomp=unconfined"),
         ] {
+            if policy == degrade && what == "landlock" {
+                continue;
+            }
             let ended = run(what, policy);
             assert_eq!(ended.code, 125, "{policy} without {what}: {ended:#?}");
             assert!(
@@ -76,6 +54,42 @@ fn what_a_host_lacks_is_named_with_its_remedy_and_nothing_runs() {
             crate::support::assert_same(&host.tree(), &before, &format!("{policy} without {what}"));
         }
     }
+}
+
+#[test]
+fn a_policy_that_degrades_runs_without_landlock_and_holds_all_the_same() {
+    const NAME: &str = "a_policy_that_degrades_runs_without_landlock_and_holds_all_the_same";
+    if !installed("python3") {
+        return skip(NAME, "python3 is not installed");
+    }
+    let host = Host::new();
+    host.write(".env", SECRET);
+    std::fs::write(host.home.join("key"), SECRET).unwrap();
+    let policy = host.policy("degrade", DEGRADE);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let outside = host.root.join("outside");
+    let script = format!(
+        "echo x > inside; echo x > {0}/new; echo x > {0}/precious; cat .env {1}/key; echo x > .git/hooks/pre-commit; echo x > .envrc; \
+         exec 3<>/dev/tcp/127.0.0.1/{2}; kill -9 {3}; cat /proc/self/status | grep Seccomp:; mount -t tmpfs none /tmp; unshare -U true; true",
+        outside.display(),
+        host.home.display(),
+        listener.local_addr().unwrap().port(),
+        std::process::id(),
+    );
+    let workspace = host.workspace.display().to_string();
+    let arguments = ["sandbox", "--policy", &policy, "--workspace", &workspace, "--", "bash", "-c", &script];
+    let ended = Ended::from(on_a_host_without("landlock", &host, &arguments).output().unwrap());
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert!(ended.stderr.contains("no Landlock") && ended.stderr.contains("on_missing"), "the person is told: {ended:#?}");
+    assert!(host.has("inside"), "{ended:#?}");
+    assert!(!outside.join("new").exists() && !host.has(".git/hooks/pre-commit") && !host.has(".envrc"), "{ended:#?}");
+    assert_eq!(std::fs::read_to_string(outside.join("precious")).unwrap(), "precious\n");
+    assert!(!ended.stdout.contains(SECRET) && ended.stdout.contains("Seccomp:\t2"), "{ended:#?}");
+    assert!(listener.accept().is_err(), "somebody connected");
+    // Where nothing is missing, nothing is lost and nothing said.
+    let ended = Ended::from(on_a_host_without("nothing", &host, &arguments).output().unwrap());
+    assert!(ended.code == 0 && !ended.stderr.contains("Landlock"), "{ended:#?}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ rules! {
     SECRET_INHERITED "secret-inherited" Warning "Every program of every call sees the variables that it is given.";
     SECRET_SET "secret-set" Error "A key or token stands in the policy, where it is read by whoever reads the file, and by every program of every call.";
     LOADER_VARIABLE "loader-variable" Warning "The variable makes programs load or run something that nobody named.";
-    DEGRADE "degrade" Warning "Where the host lacks a layer, calls run without it instead of not at all.";
+    DEGRADE "degrade" Warning "Where the host lacks Landlock, calls run without it instead of not at all.";
     MISSING_LAYERS "missing-layers" Warning "Where the host lacks a layer that is not required, nobody hears of it.";
     LAX_LIMITS "lax-limits" Warning "A limit that a call reaches only after the machine has suffered.";
     ON_FAILURE_CONTINUE "on-failure-continue" Warning "Calls go on where nothing can be recorded: whoever fills the disk is not recorded.";

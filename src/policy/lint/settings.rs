@@ -164,7 +164,7 @@ fn enforcement(subject: &Subject<'_>, written: &Written<'_>, findings: &mut Vec<
         findings.push(Finding::new(
             &rules::DEGRADE,
             &written.origin(|file| file.enforcement.on_missing.as_ref().filter(|word| word.get_ref() == "degrade").map(Spanned::span)),
-            "on a host that lacks a layer, calls run without it",
+            "on a host that lacks Landlock, calls run without it",
             "write on_missing = \"refuse\"; `portcullis doctor` says what this machine has",
         ));
     }

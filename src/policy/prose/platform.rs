@@ -52,6 +52,17 @@ impl Platform {
         }
     }
 
+    pub(super) fn degrades(self, policy: &Policy) -> &'static str {
+        match self {
+            Self::Linux if policy.can_do_without_landlock() => {
+                "Where this host has no Landlock, calls run without it, and the mounts, the namespaces and the system call filter alone keep what is said \
+                 here. Where another layer of enforcement is missing, nothing runs."
+            }
+            Self::Linux => "Where this host lacks a layer of enforcement, nothing runs: this network needs all of them.",
+            Self::MacOs => "Where this host lacks its sandbox, nothing runs.",
+        }
+    }
+
     pub(super) fn private_temporary(self) -> String {
         match self {
             Self::Linux => "/tmp is private to this session: empty at its start, gone at its end.",
