@@ -81,7 +81,7 @@ impl Gate {
         let text = self.redactor.redact(&finished.output.text());
         let (status, head) = ending(&finished, limits, what.timeout_ms);
         let Finished { exit, applied, output, connections, connections_more, .. } = finished;
-        let mut denials = confinement.explainer.of_program(what.command, &text, &cwd, &exit.refused, status != CallStatus::Ok);
+        let mut denials = confinement.explainer.of_program(&text, &cwd, &exit.refused, status != CallStatus::Ok);
         // A host that the proxy refused says all that the program's own words could.
         let refused: BTreeSet<Denial> =
             connections.iter().filter_map(|connection| confinement.explainer.of_connection(connection)).collect();
