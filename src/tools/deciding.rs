@@ -6,6 +6,7 @@ use super::{
     confinement::Confinement,
     gate::{Gate, GateError},
     hooks::{Before, Call},
+    recorded::milliseconds,
     registry::Invocation,
     verdict,
 };
@@ -327,7 +328,7 @@ impl Gate {
             call: question.call.clone(),
             answer: answer.to_owned(),
             by: word(answered.by).to_owned(),
-            waited_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            waited_ms: milliseconds(began.elapsed()),
             text: text.map(|text| self.redact(&text)),
         })?;
         Ok(answered)

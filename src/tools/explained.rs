@@ -6,6 +6,7 @@ use super::{
     explain::{Answer, Asked, Question, Word},
     gate::{Gate, GateError, Outcome},
     outcome::Done,
+    recorded::milliseconds,
 };
 use crate::audit::{CallStatus, Event, LogError};
 
@@ -35,7 +36,7 @@ impl Gate {
             Word::Refuse => "refused",
         };
         let text = answer.lines.iter().fold(word.to_owned(), |text, line| format!("{text}\n  {line}"));
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = milliseconds(began.elapsed());
         let output_bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
         self.record_outcome(id, duration_ms, &Done { output_bytes, ..Done::ok(String::new()) })?;
         Ok((Outcome { duration_ms, ..Outcome::of(CallStatus::Ok, &text) }, answer))

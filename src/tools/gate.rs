@@ -21,6 +21,7 @@ use super::{
     hooks::{Call, RegisteredHook},
     outcome::Done,
     outputs::Outputs,
+    recorded::milliseconds,
     redact::Redactor,
     registry::{BackgroundAction, Invocation, PlanStep, StepStatus, parse},
     run::{Finished, Output, run},
@@ -356,7 +357,7 @@ impl Gate {
                 BackgroundAction::Stop(number) => self.stop_background(number).await,
             },
         };
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = milliseconds(began.elapsed());
         let mut text: String = notes.iter().map(|note| format!("[portcullis] {note}\n")).collect();
         text.push_str(&self.redactor.redact(&done.text));
         for denial in &done.denials {
@@ -389,37 +390,6 @@ impl Gate {
         }
         self.record_outcome(id, 0, &Done { status: CallStatus::Interrupted, output_bytes, ..Done::ok(String::new()) })?;
         Ok(Outcome::of(CallStatus::Interrupted, &text))
-    }
-
-    fn record_intent(&self, id: &str, name: &str, arguments: &str, settled: &Settled) -> Result<(), LogError> {
-        let (decision, rule) = match &settled.invocation {
-            Ok(_) => ("allow", settled.rule.clone()),
-            Err(refusal) => ("refuse", Some(refusal.reason.clone())),
-        };
-        self.log.append(Event::CallIntent {
-            call: id.to_owned(),
-            tool: name.to_owned(),
-            arguments: self.redactor.redact(settled.arguments.as_deref().unwrap_or(arguments)),
-            decision: decision.to_owned(),
-            decided_by: settled.decided_by.to_owned(),
-            rule: rule.map(|rule| self.redactor.redact(&rule)),
-            opaque: settled.opaque.as_ref().map(|what| self.redactor.redact(what)),
-        })
-    }
-
-    pub(super) fn record_outcome(&self, id: &str, duration_ms: u64, done: &Done) -> Result<(), LogError> {
-        self.log.append(Event::CallOutcome {
-            call: id.to_owned(),
-            status: done.status,
-            exit_code: done.exit_code,
-            duration_ms,
-            output_bytes: done.output_bytes,
-            peak_bytes: done.peak_bytes,
-            applied: done.applied.clone(),
-            denials: done.denials.clone(),
-            refused_calls: done.refused.clone(),
-            image: done.image.as_ref().map(|decoded| decoded.record.clone()),
-        })
     }
 
     /// Sends a request to a worker in a sandbox; no answer at all is `None`. Also how the agent itself reads instruction files, whose

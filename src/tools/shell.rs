@@ -13,6 +13,7 @@ use super::{
     limit,
     live::Lines,
     outcome::{Done, VIEW_CHANGED, broken},
+    recorded::milliseconds,
     redact::Redactor,
     run::{FLOOD, Finished, Output, run},
 };
@@ -136,7 +137,7 @@ pub(super) fn ending(finished: &Finished, limits: &Limits, timeout_ms: Option<u6
     }
     match (exit.ended_by, exit.signal) {
         (Some(EndedBy::Wall), _) => {
-            let limit = timeout_ms.unwrap_or(u64::MAX).min(u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX));
+            let limit = timeout_ms.unwrap_or(u64::MAX).min(milliseconds(limits.wall));
             (CallStatus::Limit, format!("Ended after {limit} ms: the limit on time, timeout_ms or [limits] wall."))
         }
         (Some(EndedBy::Memory), _) => {
