@@ -6,8 +6,8 @@ use super::{
     confinement::Confinement,
     gate::{Gate, GateError},
     hooks::{Before, Call},
+    invocation::Invocation,
     recorded::milliseconds,
-    registry::Invocation,
     verdict,
 };
 use crate::{

@@ -10,9 +10,10 @@ use super::{
     capture::Capture,
     file,
     gate::{Gate, GateError},
+    invocation::Invocation,
     live::Lines,
     outcome::{Done, broken},
-    registry::{Invocation, parse},
+    registry::parse,
     shell::record_connections,
 };
 use crate::{

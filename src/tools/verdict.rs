@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::registry::Invocation;
+use super::invocation::Invocation;
 use crate::{
     approval::{Binaries, Judged, Judgement, Rules, shell::Dialect},
     policy::{Access, Ask, CommandRule, Judge, Policy},

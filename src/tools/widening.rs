@@ -7,8 +7,8 @@ use super::{
     confinement::Confinement,
     deciding::refused,
     gate::{Gate, GateError},
+    invocation::{AccessKind, AccessRequest},
     outcome::Done,
-    registry::{AccessKind, AccessRequest},
     shell::Command,
 };
 use crate::{
