@@ -310,7 +310,7 @@ impl Gate {
         let Settled { invocation, arguments: changed, confinement, notes, .. } = settled;
         let runs = invocation.is_ok();
         let done = match invocation {
-            Err(refusal) => Done::refused(refusal.text()),
+            Err(reason) => Done::refused(format!("Refused: {reason}")),
             Ok(Invocation::UpdatePlan(plan)) => Done { plan: Some(plan.clone()), ..Done::ok(show_plan(&plan)) },
             Ok(Invocation::Shell { command, workdir, background: true, .. }) => {
                 self.start_background(id, &command, workdir.as_deref(), &confinement).await?

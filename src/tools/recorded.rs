@@ -45,7 +45,7 @@ impl Gate {
     pub(super) fn record_intent(&self, id: &str, name: &str, arguments: &str, settled: &Settled) -> Result<(), LogError> {
         let (decision, rule) = match &settled.invocation {
             Ok(_) => ("allow", settled.rule.clone()),
-            Err(refusal) => ("refuse", Some(refusal.reason.clone())),
+            Err(reason) => ("refuse", Some(reason.clone())),
         };
         self.log.append(Event::CallIntent {
             call: id.to_owned(),
