@@ -116,7 +116,7 @@ impl Client {
         matches!(*self.way.lock().await, Way::Open(_))
     }
 
-    pub(super) fn uses_websocket(&self) -> bool {
+    fn uses_websocket(&self) -> bool {
         match self.endpoint().transport {
             Transport::Auto => self.endpoint().base_url().starts_with("https://api.openai.com/"),
             Transport::Http => false,
@@ -131,6 +131,9 @@ impl Client {
         conversation: &Conversation,
         progress: &UnboundedSender<Progress>,
     ) -> Option<Result<Reply, Failure>> {
+        if !self.uses_websocket() {
+            return None;
+        }
         let mut way = self.way.lock().await;
         let mut kept = match std::mem::take(&mut *way) {
             Way::Refused => {
