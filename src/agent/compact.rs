@@ -96,12 +96,12 @@ pub async fn run(session: &mut Session, cause: Cause, interrupt: &Interrupt, obs
             (Some("The conversation was compacted here, and no summary could be made.".to_owned()), Vec::new())
         }
     };
-    let before = session.history.len();
+    let before = session.history.bytes();
     let said = session.history.said(if session.budget.is_tight() { KEPT_TIGHT } else { KEPT });
     // By itself, so that nothing in the summary can pass for it.
     let ledger = session.ledger.text(&session.gate);
     session.history.compact(&Shortened { said, items, words, ledger })?;
-    let compacted = Compacted { before, after: session.history.len() };
+    let compacted = Compacted { before, after: session.history.bytes() };
     session.cache.compacted();
     session.gate.log().append(Record::Compaction {
         before_bytes: before as u64,
