@@ -61,7 +61,7 @@ impl Context {
     }
 
     /// Tells of one connection.
-    pub(super) fn tell(&self, connection: Connection) {
+    fn tell(&self, connection: Connection) {
         if self.count.fetch_add(1, Ordering::Relaxed) < TOLD {
             let _ = self.told.send(connection);
         }

@@ -83,15 +83,11 @@ impl<'a> Calls<'a> {
     }
 
     /// Takes what the protocol's side asks for, once the session has begun.
-    pub(super) fn take(&mut self, message: Message) -> Result<(), GateError> {
-        match message {
-            Message::Client(_) => Ok(()),
-            Message::Call(request) => {
-                let task = offer::task(&request.name, request.arguments.clone());
-                self.waiting.push_back((request, task));
-                self.start();
-                Ok(())
-            }
+    pub(super) fn take(&mut self, message: Message) {
+        if let Message::Call(request) = message {
+            let task = offer::task(&request.name, request.arguments.clone());
+            self.waiting.push_back((request, task));
+            self.start();
         }
     }
 
