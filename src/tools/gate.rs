@@ -330,7 +330,7 @@ impl Gate {
         };
         let duration_ms = milliseconds(began.elapsed());
         let mut text: String = notes.iter().map(|note| format!("[portcullis] {note}\n")).collect();
-        text.push_str(&self.redactor.redact(&done.text));
+        text.push_str(&self.redact(&done.text));
         for denial in &done.denials {
             text.push_str(&format!("\n[portcullis] {}", denial.sentence()));
         }
