@@ -62,7 +62,7 @@ where
     let mut builder = server::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(LONGEST_HEAD).half_close(true);
     Box::pin(async move {
-        // A client that breaks off, or says what is no HTTP, has its answer.
+        // A client that breaks off, or does not speak HTTP, needs no further answer.
         let _ = builder.serve_connection(TokioIo::new(client), service).with_upgrades().await;
     })
 }

@@ -118,7 +118,7 @@ impl Report {
         }
     }
 
-    /// Says nothing: others tell of what passes in it.
+    /// Tells nothing of this connection: each request in it is told by itself.
     pub(super) fn forget(mut self) {
         self.connection = None;
     }

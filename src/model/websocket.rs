@@ -158,7 +158,7 @@ impl Client {
             let (previous, from) = socket.builds_on(conversation);
             let frame = frame(head, previous, conversation.bytes_from(from), true);
             let sent = frame.len();
-            // One that takes nothing more is as good as closed.
+            // A socket that takes nothing more is as good as closed.
             let patience = self.endpoint().response_timeout;
             if !matches!(timeout(patience, socket.send(frame)).await, Ok(Ok(()))) {
                 if reused {

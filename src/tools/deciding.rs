@@ -173,7 +173,7 @@ impl Gate {
         }))
     }
 
-    /// It runs. What was granted for one call is for this one, if it is one that reaches for files at all.
+    /// The call runs. If it is one that can reach for files, it uses up what was granted for one call.
     fn allowed(&self, mut settled: Settled, invocation: Invocation) -> Result<Settled, GateError> {
         // A program in the background goes on for longer than the one call that a person had in mind.
         if matches!(invocation, Invocation::Shell { background: false, .. } | Invocation::File(_)) {

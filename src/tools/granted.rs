@@ -82,7 +82,7 @@ impl Granted {
         self.once.push(wider);
     }
 
-    /// How far a permission can reach. What covers more than words can say is not for longer than the session.
+    /// The scopes that a permission can be given. One for a whole kind of call lasts no longer than the session.
     pub(super) fn scopes(&self, permission: &Permission) -> Vec<Scope> {
         match permission {
             Permission::Reading | Permission::Patching | Permission::ServerTool { .. } => vec![Scope::Session],

@@ -42,7 +42,7 @@ impl Lines {
     }
 
     fn send(&self, bytes: &[u8]) {
-        // Nobody who looks any more is no reason to stop.
+        // That nobody looks on any more is no reason to stop.
         let _ = self.to.send((self.call.clone(), self.redactor.redact(&String::from_utf8_lossy(bytes))));
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Calls<'a> {
         ended
     }
 
-    /// Waits until all of those that run have ended, and says whose session it was, if nobody did.
+    /// Waits until all of those that run have ended. If nobody has called yet, the beginning of the session is recorded now, with an unknown caller.
     pub(super) async fn end(mut self) -> Result<(), GateError> {
         self.waiting.clear();
         let mut ended = self.begin("unknown").map(drop);

@@ -115,7 +115,7 @@ pub fn prepare(hook: Hook, policy: &Policy, session: &Session, cwd: &Path) -> Re
     Ok(Prepared { plan, environment, command, files, hook })
 }
 
-/// Whether a program cannot be read where it lies, whatever else is given.
+/// Whether a program cannot be read where it lies, although its own place was granted.
 fn is_hidden(program: &Path, policy: &Policy, anchors: &Anchors, session: &Session) -> bool {
     let judge = Judge::new(policy, anchors);
     hops(program).last().is_some_and(|real| real.starts_with(&session.state) || !judge.judge(real, Access::Read).allowed)
