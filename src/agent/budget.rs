@@ -46,7 +46,7 @@ impl Budget {
         self.limit().is_some_and(|limit| self.estimate(bytes) >= limit)
     }
 
-    /// Takes what a response said of a request of so many bytes, when with what the model wrote it would have `now` bytes.
+    /// Takes note of the tokens that were counted for a request of `sent` bytes. With what the model wrote besides, the next has `now` bytes.
     pub fn responded(&mut self, usage: Option<Usage>, sent: usize, now: usize) {
         self.since = self.since.map(|count| count.saturating_add(1));
         let Some(usage) = usage.filter(|usage| usage.input_tokens > 0) else { return };
@@ -55,14 +55,14 @@ impl Budget {
         self.known = Some((usage.input_tokens.saturating_add(usage.output_tokens), now));
     }
 
-    /// Takes that a request of so many bytes was too long: from here on that is the window.
+    /// Takes note that a request of so many bytes was too long: from here on that is the window.
     pub fn overflowed(&mut self, bytes: usize) {
         let estimate = self.estimate(bytes);
         self.window = Some(self.window.map_or(estimate, |window| window.min(estimate)));
     }
 
-    /// Takes that the conversation was compacted, so that so many bytes would be sent now. False if that has helped too little too often: one that follows on
-    /// the heels of another, or leaves the window full.
+    /// Takes note that the conversation was compacted, so that the next request has so many bytes. False when that has not helped twice in a row: a
+    /// compaction has not helped if it follows on the heels of another, or leaves the window full.
     pub fn compacted(&mut self, bytes: usize) -> bool {
         self.known = None;
         let helped = self.since.is_none_or(|responses| responses > 1) && !self.is_full(bytes);

@@ -93,7 +93,7 @@ impl CacheWatch {
         self.now.extend_from_slice(conversation.links());
     }
 
-    /// Takes that the conversation was made shorter.
+    /// Takes note that the conversation was made shorter.
     pub fn compacted(&mut self) {
         self.compacted = true;
     }

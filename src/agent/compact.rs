@@ -13,7 +13,7 @@ use super::{
     history::Shortened,
     interrupt::Interrupt,
     session::Session,
-    turn::TurnError,
+    turn::{TurnError, observe},
 };
 use crate::{
     audit::Event as Record,
@@ -92,16 +92,16 @@ pub async fn run(session: &mut Session, cause: Cause, interrupt: &Interrupt, obs
         Summary::Items(items) => (None, items),
         Summary::None(why) => {
             let text = format!("the conversation was compacted without a summary, because {why}; the ledger of what was done stands alone");
-            observer.event(&Event::Warning { text }).map_err(TurnError::Output)?;
+            observe(observer, Event::Warning { text })?;
             (Some("The conversation was compacted here, and no summary could be made.".to_owned()), Vec::new())
         }
     };
-    let before = session.history.len();
+    let before = session.history.bytes();
     let said = session.history.said(if session.budget.is_tight() { KEPT_TIGHT } else { KEPT });
     // By itself, so that nothing in the summary can pass for it.
     let ledger = session.ledger.text(&session.gate);
     session.history.compact(&Shortened { said, items, words, ledger })?;
-    let compacted = Compacted { before, after: session.history.len() };
+    let compacted = Compacted { before, after: session.history.bytes() };
     session.cache.compacted();
     session.gate.log().append(Record::Compaction {
         before_bytes: before as u64,
@@ -109,7 +109,7 @@ pub async fn run(session: &mut Session, cause: Cause, interrupt: &Interrupt, obs
         cause: cause.word().to_owned(),
     })?;
     let event = Event::Compacted { cause: cause.word().to_owned(), before_bytes: compacted.before, after_bytes: compacted.after };
-    observer.event(&event).map_err(TurnError::Output)?;
+    observe(observer, event)?;
     let bytes = session.history.conversation().weight(&session.head);
     if !session.budget.compacted(bytes) {
         return Err(TurnError::Crowded { tokens: session.budget.estimate(bytes), limit: session.budget.limit() });
@@ -124,7 +124,7 @@ async fn summarise(session: &mut Session, cause: Cause, interrupt: &Interrupt, o
             Err(TurnError::Model(error @ (ModelError::Status { .. } | ModelError::Protocol { .. } | ModelError::Failed { .. }))) => {
                 session.compaction = CompactionMethod::Summary;
                 let text = format!("the endpoint's own compaction cannot be used, a summary is asked for instead: {error}");
-                observer.event(&Event::Warning { text }).map_err(TurnError::Output)?;
+                observe(observer, Event::Warning { text })?;
             }
             // Too long for it as it stands: below it is made shorter.
             Err(TurnError::Model(ModelError::ContextLength { .. })) => {}
@@ -234,12 +234,12 @@ fn sending(session: &mut Session, conversation: &Conversation, observer: &mut dy
     let bytes = conversation.body_len(&session.head);
     session.requests += 1;
     session.turn.requests += 1;
-    observer.event(&Event::RequestSent { number: session.requests, bytes }).map_err(TurnError::Output)
+    observe(observer, Event::RequestSent { number: session.requests, bytes })
 }
 
 fn account(session: &mut Session, usage: Option<Usage>, observer: &mut dyn Observer) -> Result<(), TurnError> {
     let Some(usage) = usage else { return Ok(()) };
     session.turn.count(usage);
     let report = session.cache.report_aside(&usage);
-    observer.event(&Event::usage(&usage, &report)).map_err(TurnError::Output)
+    observe(observer, Event::usage(&usage, &report))
 }

@@ -67,18 +67,10 @@ impl History {
         Ok(history)
     }
 
-    /// What the person says.
-    ///
-    /// # Errors
-    /// If it cannot be kept; then it is not sent either. So for all that follow.
-    pub fn user(&mut self, text: &str) -> Result<(), RolloutError> {
-        self.prompt(&Prompt::from(text))
-    }
-
     /// What the person asks, with the images beside it.
     ///
     /// # Errors
-    /// As for [`Self::user`].
+    /// If it cannot be kept; then it is not sent either. So for all that follow.
     pub fn prompt(&mut self, prompt: &Prompt) -> Result<(), RolloutError> {
         let told = prompt.told();
         self.rollout.turn(&prompt.text)?;
@@ -89,7 +81,7 @@ impl History {
     /// What the harness says.
     ///
     /// # Errors
-    /// As for [`Self::user`].
+    /// As for [`Self::prompt`].
     pub fn developer(&mut self, text: &str) -> Result<(), RolloutError> {
         self.push(|conversation| conversation.push_developer(text))
     }
@@ -97,7 +89,7 @@ impl History {
     /// The output of a call.
     ///
     /// # Errors
-    /// As for [`Self::user`].
+    /// As for [`Self::prompt`].
     pub fn output(&mut self, call: &str, text: &str) -> Result<(), RolloutError> {
         self.push(|conversation| conversation.push_output(call, text))
     }
@@ -105,7 +97,7 @@ impl History {
     /// The output of a call that may end with an image.
     ///
     /// # Errors
-    /// As for [`Self::user`].
+    /// As for [`Self::prompt`].
     pub fn output_with_image(&mut self, call: &str, text: &str, image: Option<&Image>) -> Result<(), RolloutError> {
         match image {
             Some(image) => self.push(|conversation| conversation.push_output_with_image(call, text, image)),
@@ -116,7 +108,7 @@ impl History {
     /// Items exactly as the model sent them, but for [`Item::sendable`].
     ///
     /// # Errors
-    /// As for [`Self::user`].
+    /// As for [`Self::prompt`].
     pub fn item(&mut self, item: &Item) -> Result<(), RolloutError> {
         self.push(|conversation| conversation.push_raw(&item.sendable()))
     }
@@ -124,7 +116,7 @@ impl History {
     /// Takes back reasoning at the end of items that have just come and on which nothing follows, because the response broke off: endpoints refuse it.
     ///
     /// # Errors
-    /// As for [`Self::user`].
+    /// As for [`Self::prompt`].
     pub fn forget_reasoning(&mut self, items: &[Item]) -> Result<(), RolloutError> {
         let count = items.iter().rev().take_while(|item| matches!(item.kind, ItemKind::Reasoning { .. })).count();
         self.rollout.forget(count)?;
@@ -133,13 +125,8 @@ impl History {
     }
 
     /// Bytes of the conversation.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.conversation.as_bytes().len()
-    }
-
-    /// Whether there is none, which never is so.
-    pub fn is_empty(&self) -> bool {
-        self.conversation.is_empty()
     }
 
     /// What the person said last, within so many characters, in order. The very last is always there, clipped if need be.
@@ -164,7 +151,7 @@ impl History {
     /// Replaces all but the prefix.
     ///
     /// # Errors
-    /// As for [`Self::user`].
+    /// As for [`Self::prompt`].
     pub fn compact(&mut self, by: &Shortened) -> Result<(), RolloutError> {
         let count = self.conversation.len().saturating_sub(self.prefix);
         self.rollout.compact(count)?;
@@ -261,7 +248,7 @@ mod tests {
         let mut conversation = Conversation::new();
         conversation.push_developer("the sandbox");
         let mut history = History::begin(conversation, file).unwrap();
-        history.user("do it").unwrap();
+        history.prompt(&Prompt::from("do it")).unwrap();
         let before = history.conversation.as_bytes().to_vec();
         let call =
             |id: &str| raw(&format!("{{\"type\":\"function_call\", \"call_id\":\"{id}\",\"name\":\"shell\",\"arguments\":\"{{}}\"}}"));
@@ -316,8 +303,8 @@ mod tests {
         conversation.push_developer("the sandbox");
         let prefix = conversation.as_bytes().to_vec();
         let mut history = History::begin(conversation, file).unwrap();
-        history.user(&"long ".repeat(100)).unwrap();
-        history.user("short").unwrap();
+        history.prompt(&Prompt::from("long ".repeat(100).as_str())).unwrap();
+        history.prompt(&Prompt::from("short")).unwrap();
         history.output("call", "old output").unwrap();
         let said = history.said(50);
         assert_eq!(said, ["short"]);
@@ -398,7 +385,7 @@ mod tests {
             let mut sent = history.conversation.as_bytes().to_vec();
             for (number, what) in all.into_iter().enumerate() {
                 match what {
-                    Happens::Said(true, text) => history.user(&text).unwrap(),
+                    Happens::Said(true, text) => history.prompt(&Prompt::from(text.as_str())).unwrap(),
                     Happens::Said(false, text) => history.developer(&text).unwrap(),
                     Happens::Response(answers, breaks) => {
                         let items: Vec<Item> = answers.iter().enumerate().map(|(place, answer)| answer.item(number * 100 + place)).collect();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::{
     audit::CallStatus,
     model::Conversation,
-    tools::{Gate, Invocation, PlanStep, StepStatus, parse, show_plan},
+    tools::{Gate, Invocation, PlanStep, parse, read_plan, show_plan},
     worker::Request,
 };
 
@@ -100,17 +100,7 @@ impl Ledger {
                 None => ledger.calls.push_back(line.to_owned()),
             }
         }
-        let steps = text.lines().skip_while(|line| *line != "Plan recorded:").skip(1).map_while(|line| {
-            let (mark, step) = line.strip_prefix('[')?.split_once("] ")?;
-            let status = match mark {
-                " " => StepStatus::Pending,
-                ">" => StepStatus::InProgress,
-                "x" => StepStatus::Completed,
-                _ => return None,
-            };
-            Some(PlanStep { step: step.to_owned(), status })
-        });
-        ledger.plan = Some(steps.collect::<Vec<_>>()).filter(|plan| !plan.is_empty());
+        ledger.plan = read_plan(text);
         ledger
     }
 

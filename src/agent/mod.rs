@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod cache;
+mod calls;
 pub mod compact;
 pub mod event;
 pub mod history;

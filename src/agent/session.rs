@@ -165,7 +165,7 @@ impl Session {
         self.budget.is_full(self.history.conversation().weight(&self.head))
     }
 
-    /// Takes that the last request was too long.
+    /// Takes note that the last request was too long.
     pub(super) fn overflowed(&mut self) {
         self.budget.overflowed(self.history.conversation().weight(&self.head));
     }

@@ -1,25 +1,25 @@
 //! One turn: from what a person asks to the model's answer.
 
-use std::{collections::VecDeque, io, pin::Pin, time::Duration};
+use std::{io, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::{
+    calls::Calls,
     compact::{self, Cause},
     event::{Event, Observer},
     history::History,
     interrupt::Interrupt,
-    ledger::Ledger,
     prompt::Prompt,
-    repeats::{Repeats, Verdict},
+    repeats::Repeats,
     rollout::RolloutError,
     session::Session,
 };
 use crate::{
-    audit::{CallStatus, Event as Record, LogError},
-    model::{End, Image, Item, ItemKind, ModelError, Progress, Usage},
-    tools::{Gate, GateError, Outcome},
+    audit::{Event as Record, LogError},
+    model::{End, Item, ItemKind, ModelError, Progress, Usage},
+    tools::GateError,
 };
 
 /// How many responses in a row may break off; one more and the turn is given up.
@@ -318,123 +318,6 @@ fn take(
     observe(observer, event)
 }
 
-type Running<'a> = Pin<Box<dyn Future<Output = (usize, Result<Outcome, GateError>)> + 'a>>;
-
-/// The calls of one response: those that only read run side by side, any other runs alone, and none overtakes one that came before it
-/// and may change something.
-struct Calls<'a> {
-    gate: &'a Gate,
-    ledger: &'a mut Ledger,
-    repeats: &'a mut Repeats,
-    /// A tool whose call has failed the same way too often, and how often.
-    repeated: Option<(String, u32)>,
-    all: Vec<(String, String, String)>,
-    waiting: VecDeque<(usize, bool)>,
-    running: FuturesUnordered<Running<'a>>,
-    alone: bool,
-    /// Whether no more are started, because the person wants the turn to end.
-    stopped: bool,
-    outputs: Vec<Option<(String, Option<Image>)>>,
-}
-
-impl<'a> Calls<'a> {
-    fn new(gate: &'a Gate, ledger: &'a mut Ledger, repeats: &'a mut Repeats) -> Self {
-        let (all, waiting, outputs) = (Vec::new(), VecDeque::new(), Vec::new());
-        Self {
-            gate,
-            ledger,
-            repeats,
-            repeated: None,
-            all,
-            waiting,
-            running: FuturesUnordered::new(),
-            alone: false,
-            stopped: false,
-            outputs,
-        }
-    }
-
-    fn idle(&self) -> bool {
-        self.waiting.is_empty() && self.running.is_empty()
-    }
-
-    fn add(&mut self, id: &str, name: &str, arguments: &str) {
-        self.waiting.push_back((self.all.len(), Gate::only_reads(name, arguments)));
-        self.all.push((id.to_owned(), name.to_owned(), arguments.to_owned()));
-        self.outputs.push(None);
-    }
-
-    fn start(&mut self, observer: &mut dyn Observer) -> Result<(), TurnError> {
-        while let Some(&(place, only_reads)) = self.waiting.front() {
-            if self.stopped || (!self.running.is_empty() && (self.alone || !only_reads)) {
-                break;
-            }
-            self.waiting.pop_front();
-            self.alone = !only_reads;
-            let (id, name, arguments) = self.all[place].clone();
-            observe(observer, Event::CallStarted { call: id.clone(), tool: name.clone(), arguments: self.gate.redact(&arguments) })?;
-            let gate = self.gate;
-            self.running.push(Box::pin(async move { (place, gate.call(&id, &name, &arguments).await) }));
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, place: usize, outcome: Result<Outcome, GateError>, observer: &mut dyn Observer) -> Result<(), TurnError> {
-        let Outcome { mut text, status, exit_code, denials, duration_ms, plan, image } = match outcome {
-            Err(GateError::Stopped) => {
-                self.stopped = true;
-                Outcome::of(
-                    CallStatus::Refused,
-                    "Stopped: the person ended the turn where it asked. What had run until then is not undone.",
-                )
-            }
-            outcome => outcome?,
-        };
-        let (call, tool, arguments) = self.all[place].clone();
-        self.ledger.call(&tool, &arguments, status, exit_code);
-        if let Some(plan) = plan {
-            self.ledger.plan(plan);
-        }
-        match self.repeats.take(&tool, &arguments, status, &text, Gate::only_reads(&tool, &arguments)) {
-            Verdict::Goes => {}
-            Verdict::Told(note) => text.push_str(&note),
-            Verdict::Stops(times) => self.repeated = Some((tool.clone(), times)),
-        }
-        self.outputs[place] = Some((text.clone(), image));
-        observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
-        self.start(observer)
-    }
-
-    /// Ends what runs, and says of everything that has no outcome that it was interrupted.
-    fn end(&mut self, observer: &mut dyn Observer) -> Result<(), TurnError> {
-        self.running.clear();
-        let waiting: Vec<usize> = self.waiting.drain(..).map(|(place, _)| place).collect();
-        for (place, (call, tool, _)) in self.all.iter().enumerate() {
-            let output = &mut self.outputs[place];
-            if output.is_some() {
-                continue;
-            }
-            if waiting.contains(&place) {
-                *output = Some(("It was not begun: the person interrupted the turn.".to_owned(), None));
-                continue;
-            }
-            let Outcome { text, status, exit_code, denials, duration_ms, .. } = self.gate.interrupted(call)?;
-            *output = Some((text.clone(), None));
-            let (call, tool) = (call.clone(), tool.clone());
-            observe(observer, Event::CallFinished { call, tool, status, exit_code, duration_ms, output: text, denials })?;
-        }
-        Ok(())
-    }
-
-    fn outputs(self) -> Vec<(String, String, Option<Image>)> {
-        let told = |((id, ..), output): ((String, _, _), Option<_>)| {
-            let (text, image) = output.unwrap_or_default();
-            (id, text, image)
-        };
-        self.all.into_iter().zip(self.outputs).map(told).collect()
-    }
-}
-
 impl TurnSummary {
     fn add(&mut self, response: &Response) {
         if !response.answer.is_empty() {
@@ -454,7 +337,8 @@ impl TurnSummary {
     }
 }
 
-fn observe(observer: &mut dyn Observer, event: Event) -> Result<(), TurnError> {
+/// Shows an event; the turn ends where it cannot be shown.
+pub(super) fn observe(observer: &mut dyn Observer, event: Event) -> Result<(), TurnError> {
     observer.event(&event).map_err(TurnError::Output)
 }
 

@@ -37,11 +37,6 @@ impl Egress {
         Ok(Self { control: Some(control), process })
     }
 
-    /// The process id of the proxy.
-    pub fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Has a call served on its listening socket, by these rules.
     ///
     /// # Errors
@@ -77,7 +72,7 @@ pub enum Told {
 }
 
 impl Connections {
-    /// The next that is told. Blocks, unless [`Call::set_nonblocking`](crate::sandbox::Call::set_nonblocking)'s twin was called on its socket.
+    /// The next that is told. Blocks until there is one, unless the socket has been made one that does not block: then there is an error, `EAGAIN`.
     ///
     /// # Errors
     /// [`MessageError::Closed`] once all is told.

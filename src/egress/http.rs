@@ -62,7 +62,7 @@ where
     let mut builder = server::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(LONGEST_HEAD).half_close(true);
     Box::pin(async move {
-        // A client that breaks off, or says what is no HTTP, has its answer.
+        // A client that breaks off, or does not speak HTTP, needs no further answer.
         let _ = builder.serve_connection(TokioIo::new(client), service).with_upgrades().await;
     })
 }
@@ -76,11 +76,7 @@ async fn answer(request: Request<Incoming>, context: &Arc<Context>, within: Opti
     let mut report = Report::new(context, &named, Protocol::Http, Some(&method));
     let target = match found {
         Ok(target) => target,
-        Err(ending) => {
-            let text = sentence(&ending, &named);
-            report.ended(ending);
-            return refusal(StatusCode::FORBIDDEN, &text);
-        }
+        Err(ending) => return not_dialled(&mut report, &NotDialled { ending, rule: None }, &named),
     };
     let dialled = match dial(&context.rules, &target, Some(&method)).await {
         Ok(dialled) => dialled,
@@ -178,10 +174,8 @@ async fn connect(request: Request<Incoming>, context: &Arc<Context>, within: Opt
             return refusal(StatusCode::FORBIDDEN, "there is no tunnel in a tunnel");
         }
         (Err(error), _) => {
-            let ending = Ending::NoHost(error.to_string());
-            let text = sentence(&ending, &named);
-            report.ended(ending);
-            return refusal(StatusCode::FORBIDDEN, &text);
+            let not = NotDialled { ending: Ending::NoHost(error.to_string()), rule: None };
+            return not_dialled(&mut report, &not, &named);
         }
     };
     let dialled = match dial(&context.rules, &target, None).await {

@@ -61,7 +61,7 @@ impl Context {
     }
 
     /// Tells of one connection.
-    pub(super) fn tell(&self, connection: Connection) {
+    fn tell(&self, connection: Connection) {
         if self.count.fetch_add(1, Ordering::Relaxed) < TOLD {
             let _ = self.told.send(connection);
         }
@@ -118,7 +118,7 @@ impl Report {
         }
     }
 
-    /// Says nothing: others tell of what passes in it.
+    /// Tells nothing of this connection: each request in it is told by itself.
     pub(super) fn forget(mut self) {
         self.connection = None;
     }

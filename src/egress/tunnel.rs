@@ -31,6 +31,8 @@ enum Beginning {
     Other,
     /// Plain HTTP.
     Http,
+    /// Nothing: it has closed, or the host has.
+    Closed,
 }
 
 /// Runs a tunnel to its end.
@@ -47,15 +49,15 @@ where
     };
     match looked {
         Err(ending) => report.ended(ending),
-        Ok(None) => {}
-        Ok(Some(Beginning::Http)) => {
+        Ok(Beginning::Closed) => {}
+        Ok(Beginning::Http) => {
             drop(host);
             report.forget();
             let (reader, writer) = tokio::io::split(client);
             let client = tokio::io::join(io::Cursor::new(said).chain(reader), writer);
             http::serve(client, context, Some(target.clone())).await;
         }
-        Ok(Some(Beginning::Other)) => {
+        Ok(Beginning::Other) => {
             let passing = async {
                 host.write_all(&said).await?;
                 copy_bidirectional(&mut client, &mut host).await.map(drop)
@@ -69,8 +71,8 @@ where
     }
 }
 
-/// Waits for the client's first words, and passes on what the host says until then. `None` where one of them has closed.
-async fn begin<C>(client: &mut C, host: &mut Metered<TcpStream>, target: &Target, said: &mut Vec<u8>) -> Result<Option<Beginning>, Ending>
+/// Waits for the client's first words, and passes on what the host says until then.
+async fn begin<C>(client: &mut C, host: &mut Metered<TcpStream>, target: &Target, said: &mut Vec<u8>) -> Result<Beginning, Ending>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
@@ -82,11 +84,11 @@ where
                     said.extend_from_slice(&ours[..length]);
                     break;
                 }
-                _ => return Ok(None),
+                _ => return Ok(Beginning::Closed),
             },
             read = host.read(&mut theirs) => match read {
-                Ok(length) if length > 0 => if client.write_all(&theirs[..length]).await.is_err() { return Ok(None) },
-                _ => return Ok(None),
+                Ok(length) if length > 0 => if client.write_all(&theirs[..length]).await.is_err() { return Ok(Beginning::Closed) },
+                _ => return Ok(Beginning::Closed),
             },
         }
     }
@@ -104,18 +106,18 @@ where
         }
         let method = said.iter().position(|byte| *byte == b' ').filter(|blank| (1..20).contains(blank));
         if method.is_some_and(|blank| said[..blank].iter().all(u8::is_ascii_uppercase)) {
-            return Ok(Some(Beginning::Http));
+            return Ok(Beginning::Http);
         }
         if target.port == 443 {
             return Err(Ending::NoHost("what is said to port 443 has to be a TLS handshake that names the host".to_owned()));
         }
-        Ok(Some(Beginning::Other))
+        Ok(Beginning::Other)
     };
     timeout(HELLO, rest).await.unwrap_or_else(|_| Err(Ending::NoHost("the client did not finish what it began to say".to_owned())))
 }
 
 /// Reads on to the end of a client's hello, whose server name must be the target's.
-async fn handshake<C: AsyncRead + Unpin>(client: &mut C, target: &Target, said: &mut Vec<u8>) -> Result<Option<Beginning>, Ending> {
+async fn handshake<C: AsyncRead + Unpin>(client: &mut C, target: &Target, said: &mut Vec<u8>) -> Result<Beginning, Ending> {
     let no_hello = |why: String| Ending::NoHost(format!("no TLS handshake that is understood: {why}"));
     let mut acceptor = Acceptor::default();
     let mut fed = 0;
@@ -128,8 +130,8 @@ async fn handshake<C: AsyncRead + Unpin>(client: &mut C, target: &Target, said: 
                 let named = accepted.client_hello().server_name().map(str::to_owned);
                 return match (&target.host, named) {
                     // Of an address no name is asked for (RFC 6066 section 3).
-                    (Host::Address(_), None) => Ok(Some(Beginning::Other)),
-                    (host, Some(name)) if Host::parse(&name).as_ref() == Ok(host) => Ok(Some(Beginning::Other)),
+                    (Host::Address(_), None) => Ok(Beginning::Other),
+                    (host, Some(name)) if Host::parse(&name).as_ref() == Ok(host) => Ok(Beginning::Other),
                     (_, Some(name)) => Err(Ending::OtherName(name.chars().take(LONGEST_NAMED).collect())),
                     (_, None) => Err(Ending::OtherName("none, in a TLS handshake".to_owned())),
                 };
@@ -141,7 +143,7 @@ async fn handshake<C: AsyncRead + Unpin>(client: &mut C, target: &Target, said: 
         let mut bytes = [0; 4096];
         match client.read(&mut bytes).await {
             Ok(length) if length > 0 => said.extend_from_slice(&bytes[..length]),
-            _ => return Ok(None),
+            _ => return Ok(Beginning::Closed),
         }
     }
 }

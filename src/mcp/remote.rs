@@ -62,7 +62,7 @@ pub enum RemoteError {
 }
 
 impl Remote {
-    /// Checks what a person wrote, and writes the address as all ways to write it share.
+    /// Checks what a person wrote, and writes the address in the one form that all its spellings come to.
     ///
     /// # Errors
     /// If the address leads nowhere or could be read in two ways, or a header is not for anybody to set.

@@ -2,10 +2,10 @@
 
 use super::{
     Conversation, EncodedHead, Endpoint, EventStream, Item, ModelError, Secret, Usage,
+    error::causes,
     event::Fault,
     follow::{Follower, report},
     retry::{self, MAX_ASKED_WAIT},
-    sse::causes,
     text, transport,
     websocket::Way,
 };
@@ -180,7 +180,7 @@ impl Client {
         let backoff = self.endpoint.backoff;
         let mut retry = 0;
         loop {
-            let tried = match self.over_websocket_if_offered(head, conversation, progress).await {
+            let tried = match self.over_websocket(head, conversation, progress).await {
                 Some(tried) => tried,
                 None => self.attempt(body.get_or_insert_with(|| conversation.body(head)).clone(), progress).await,
             };
@@ -207,15 +207,6 @@ impl Client {
     // Never less than the server asks for, and never less than the back-off: many sessions may be told the same short wait.
     pub(super) fn wait(&self, retry: u32, asked: Option<Duration>) -> Duration {
         self.endpoint.backoff.wait(retry, RandomState::new().hash_one(retry)).max(asked.unwrap_or_default())
-    }
-
-    async fn over_websocket_if_offered(
-        &self,
-        head: &EncodedHead,
-        conversation: &Conversation,
-        progress: &UnboundedSender<Progress>,
-    ) -> Option<Result<Reply, Failure>> {
-        if self.uses_websocket() { self.over_websocket(head, conversation, progress).await } else { None }
     }
 
     /// A request to ask for an upgrade with.

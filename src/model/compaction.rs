@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -55,11 +55,8 @@ impl Client {
     /// # Errors
     /// As for [`Self::respond`]; [`ModelError::Protocol`] if the answer holds no such item.
     pub async fn compact(&self, head: &EncodedHead, conversation: &Conversation) -> Result<Compacted, ModelError> {
-        let mut body = BytesMut::with_capacity(head.compact_bytes().len() + conversation.as_bytes().len() + 2);
-        body.put_slice(head.compact_bytes());
-        body.put_slice(conversation.as_bytes());
-        body.put_slice(b"]}");
-        let asked = async { self.post_compact(body.freeze()).await.map_err(|failure| failure.error) };
+        let body = conversation.compact_body(head);
+        let asked = async { self.post_compact(body).await.map_err(|failure| failure.error) };
         match timeout(PATIENCE, asked).await {
             Ok(answer) => answer,
             Err(_) => Err(ModelError::NoAnswer { host: self.endpoint().host(), after: PATIENCE }),

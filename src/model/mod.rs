@@ -30,14 +30,14 @@ pub use client::{Client, End, Progress, Reply};
 pub use compaction::{Compacted, Method as CompactionMethod};
 pub use endpoint::{Endpoint, Secret};
 pub use error::ModelError;
+#[cfg(target_os = "linux")]
+pub(crate) use error::causes;
 pub use event::StreamEvent;
 pub use image::{Image, MediaType};
 pub use item::{Item, ItemKind, MalformedItem, Usage};
 pub use prices::{BadPrices, Prices};
 pub use retry::Backoff;
 pub use settings::{Features, Instructions, Providers, SETTINGS_CAP, Settings, SettingsError};
-#[cfg(target_os = "linux")]
-pub(crate) use sse::causes;
 pub use sse::{EventStream, Limits, StreamFault};
 #[cfg(test)]
 pub(crate) use text::is_hidden;

@@ -4,7 +4,7 @@
 //! ending, comments, a byte order mark, characters split over chunks. It buffers an event without a limit, so bytes are counted
 //! here before they reach it.
 
-use super::event::StreamEvent;
+use super::{error::causes, event::StreamEvent};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStream};
 use sse_stream::SseByteStream;
@@ -191,22 +191,6 @@ impl<S> Guarded<S> {
         }
         Ok(chunk)
     }
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        // Wrappers often repeat what they wrap.
-        if !out.ends_with(&text) {
-            out.push_str(": ");
-            out.push_str(&text);
-        }
-        next = cause.source();
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Text from a server, made fit to be shown.
 
 /// Longest text from a server that is repeated in an error, in bytes.
-pub(super) const MAX_SERVER_TEXT: usize = 2048;
+const MAX_SERVER_TEXT: usize = 2048;
 
 /// Escapes what a terminal would act on or what would make text look like other text (control characters, bidirectional and
 /// zero-width ones), replaces `key`, and cuts at [`MAX_SERVER_TEXT`] bytes.

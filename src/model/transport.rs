@@ -1,6 +1,6 @@
 //! The HTTP client below [`super::Client`], and what it needs to know of HTTP.
 
-use super::{Endpoint, ModelError, sse::causes};
+use super::{Endpoint, ModelError, error::causes};
 use futures_util::StreamExt;
 use reqwest::{
     Response,

@@ -116,7 +116,7 @@ impl Client {
         matches!(*self.way.lock().await, Way::Open(_))
     }
 
-    pub(super) fn uses_websocket(&self) -> bool {
+    fn uses_websocket(&self) -> bool {
         match self.endpoint().transport {
             Transport::Auto => self.endpoint().base_url().starts_with("https://api.openai.com/"),
             Transport::Http => false,
@@ -131,6 +131,9 @@ impl Client {
         conversation: &Conversation,
         progress: &UnboundedSender<Progress>,
     ) -> Option<Result<Reply, Failure>> {
+        if !self.uses_websocket() {
+            return None;
+        }
         let mut way = self.way.lock().await;
         let mut kept = match std::mem::take(&mut *way) {
             Way::Refused => {
@@ -155,7 +158,7 @@ impl Client {
             let (previous, from) = socket.builds_on(conversation);
             let frame = frame(head, previous, conversation.bytes_from(from), true);
             let sent = frame.len();
-            // One that takes nothing more is as good as closed.
+            // A socket that takes nothing more is as good as closed.
             let patience = self.endpoint().response_timeout;
             if !matches!(timeout(patience, socket.send(frame)).await, Ok(Ok(()))) {
                 if reused {

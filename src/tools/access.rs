@@ -136,6 +136,7 @@ pub(super) fn examine(wider: &Wider, policy: &Policy, session: &Session) -> Resu
     Ok(Grantable { wider: found, warnings })
 }
 
+/// Whether a rule is about a place in which a sandbox sees a folder of its own.
 pub(super) fn is_private(rule: Option<&PathRule>) -> bool {
     rule.is_some_and(|rule| matches!(rule.place, Place::Temporary | Place::PrivateHome))
 }
@@ -145,8 +146,7 @@ const LOOKED_AT: usize = 10_000;
 
 /// A unix socket that a path is or holds, if one is found soon.
 fn socket_below(path: &Path) -> Option<PathBuf> {
-    let is_socket = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket(&path.to_path_buf()) {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         return Some(path.to_path_buf());
     }
     let (mut folders, mut seen) = (VecDeque::from([path.to_path_buf()]), 0);

@@ -9,9 +9,10 @@ use super::{
     file,
     gate::{Gate, GateError},
     outcome::Done,
+    recorded::milliseconds,
 };
 use crate::{
-    audit::{CallStatus, Event, LogError, SentImage},
+    audit::{CallStatus, LogError, SentImage},
     model::{Image, MediaType},
     policy::{Access, Judge},
     worker::{Encoding, Request, View, visible},
@@ -80,21 +81,11 @@ impl Gate {
         let Some(name) = path.to_str() else {
             return Err(AttachError::Refused(format!("{} has a name that is not UTF-8", path.display())));
         };
-        let id = format!("person_{}", uuid::Uuid::now_v7().simple());
-        let arguments = serde_json::json!({ "path": self.redact(name) }).to_string();
-        self.log.append(Event::CallIntent {
-            call: id.clone(),
-            tool: "view_image".to_owned(),
-            arguments,
-            decision: "allow".to_owned(),
-            decided_by: "person".to_owned(),
-            rule: None,
-            opaque: None,
-        })?;
+        let id = self.record_own_call("view_image", serde_json::json!({ "path": self.redact(name) }).to_string())?;
         let began = Instant::now();
         let request = Request::ViewImage { path: name.to_owned() };
         let done = file::serve(self, &request, &self.confinement()).await?;
-        self.record_outcome(&id, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), &done)?;
+        self.record_outcome(&id, milliseconds(began.elapsed()), &done)?;
         match done {
             Done { status: CallStatus::Ok, image: Some(Decoded { image, .. }), text, .. } => {
                 let below = path.strip_prefix(&self.session().workspace).ok().and_then(Path::to_str);

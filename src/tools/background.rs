@@ -20,14 +20,15 @@ use super::{
     confinement::Confinement,
     gate::{Gate, GateError},
     outcome::Done,
+    recorded::milliseconds,
     redact::Redactor,
-    run::{Output, run},
+    run::{Finished, Output, run},
     shell::{Command, ending, record_connections},
 };
 use crate::{
     audit::{CallStatus, Event, Log, LogError},
     policy::Limits,
-    sandbox::{LaunchError, Launcher, message::Launch},
+    sandbox::{LaunchError, Launcher, RefusedCall, Undone, message::Launch},
 };
 
 /// Programs that may run in the background at once. The limits of the policy hold for each of them, so this bounds their sum.
@@ -124,18 +125,18 @@ impl Task {
         let connections = finished.as_mut().map_or_else(|_| Vec::new(), |finished| std::mem::take(&mut finished.connections));
         let more = finished.as_ref().map_or(0, |finished| finished.connections_more);
         let told = record_connections(&log, &redactor, &call, connections, more);
-        let (status, sentence, event) = describe(finished, &limits);
+        let (status, sentence, (exit_code, refused_calls, undone)) = describe(finished, &limits);
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let written = shared.last.total();
         let mut text = redactor.redact(&sentence);
         let record = Event::BackgroundEnd {
             call,
             status,
-            exit_code: event.0,
-            duration_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            exit_code,
+            duration_ms: milliseconds(elapsed),
             output_bytes: written,
-            refused_calls: event.1,
-            undone: event.2,
+            refused_calls,
+            undone,
         };
         if let Err(error) = told.and_then(|()| log.append(record)) {
             text.push_str(&format!(" ({error})"));
@@ -146,9 +147,10 @@ impl Task {
     }
 }
 
-type Ends = (Option<i32>, Vec<crate::sandbox::RefusedCall>, Vec<crate::sandbox::Undone>);
+/// Of an end, for the record: the exit code, the calls that were refused, and what was undone.
+type Ends = (Option<i32>, Vec<RefusedCall>, Vec<Undone>);
 
-fn describe(finished: Result<super::run::Finished, LaunchError>, limits: &Limits) -> (CallStatus, String, Ends) {
+fn describe(finished: Result<Finished, LaunchError>, limits: &Limits) -> (CallStatus, String, Ends) {
     match finished {
         Ok(finished) => {
             let (status, mut sentence) = ending(&finished, limits, None);
@@ -253,7 +255,7 @@ impl Gate {
                     call: program.call.clone(),
                     status: CallStatus::Interrupted,
                     exit_code: None,
-                    duration_ms: u64::try_from(program.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    duration_ms: milliseconds(program.began.elapsed()),
                     output_bytes: shared.last.total(),
                     refused_calls: Vec::new(),
                     undone: Vec::new(),

@@ -18,7 +18,7 @@ pub(super) struct Confinement {
     pub(super) plan: u32,
     /// For the tools that only read.
     pub(super) read_only: u32,
-    /// For programs in the background, which no clock ends.
+    /// For programs in the background, which have no limit on time.
     pub(super) lasting: u32,
     /// The environment of programs.
     pub(super) environment: Vec<(String, String)>,

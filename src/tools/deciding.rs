@@ -1,12 +1,13 @@
 //! From a call to what becomes of it: the rules, what was granted, and where neither decides a question.
 
-use std::{rc::Rc, time::Instant};
+use std::{ops::ControlFlow, rc::Rc, time::Instant};
 
 use super::{
     confinement::Confinement,
     gate::{Gate, GateError},
     hooks::{Before, Call},
-    registry::Invocation,
+    invocation::Invocation,
+    recorded::milliseconds,
     verdict,
 };
 use crate::{
@@ -22,8 +23,8 @@ use crate::{
 /// What becomes of a call.
 #[derive(Debug)]
 pub(super) struct Settled {
-    /// The call, or why it does not run.
-    pub(super) invocation: Result<Invocation, Refusal>,
+    /// The call, or why it does not run, in words that follow "Refused: ".
+    pub(super) invocation: Result<Invocation, String>,
     /// Its arguments, where a person changed them.
     pub(super) arguments: Option<String>,
     /// Who decided, as the log says it.
@@ -40,16 +41,10 @@ pub(super) struct Settled {
     pub(super) stops: bool,
 }
 
-/// Why a call does not run.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// In words that follow "Refused: ".
-    pub(super) reason: String,
-}
-
-impl Refusal {
-    pub(super) fn text(&self) -> String {
-        format!("Refused: {}", self.reason)
+impl Settled {
+    /// It does not run.
+    fn refuse(self, decided_by: &'static str, reason: String) -> Self {
+        Self { decided_by, invocation: Err(reason), ..self }
     }
 }
 
@@ -70,7 +65,7 @@ impl Gate {
     /// Decides on a call, and asks where that takes a person.
     pub(super) async fn settle(&self, id: &str, name: &str, arguments: &str) -> Result<Settled, GateError> {
         let mut settled = Settled {
-            invocation: Err(Refusal { reason: String::new() }),
+            invocation: Err(String::new()),
             arguments: None,
             decided_by: "policy",
             rule: None,
@@ -81,11 +76,7 @@ impl Gate {
         };
         let mut invocation = match self.understand(name, arguments) {
             Ok(invocation) => invocation,
-            Err(reason) => {
-                settled.decided_by = "arguments";
-                settled.invocation = Err(Refusal { reason });
-                return Ok(settled);
-            }
+            Err(reason) => return Ok(settled.refuse("arguments", reason)),
         };
         for _ in 0..EDITS {
             settled.rule = None;
@@ -94,13 +85,11 @@ impl Gate {
             let (rule, asks) = match judgement {
                 Judgement::Allow { rule } => (rule, None),
                 Judgement::Forbid { reason } => {
-                    settled.decided_by = "rule";
                     let reason = match &invocation {
                         Invocation::Guest(_) => reason,
                         _ => format!("the policy forbids this command: {reason}"),
                     };
-                    settled.invocation = Err(Refusal { reason });
-                    return Ok(settled);
+                    return Ok(settled.refuse("rule", reason));
                 }
                 Judgement::Ask { reason } => (None, Some(reason)),
             };
@@ -108,11 +97,7 @@ impl Gate {
             let hooked = match self.before_call(&call).await? {
                 Before::Goes => None,
                 Before::Asks { hook, because } => Some((hook, because)),
-                Before::Refuses(reason) => {
-                    settled.decided_by = "hook";
-                    settled.invocation = Err(Refusal { reason });
-                    return Ok(settled);
-                }
+                Before::Refuses(reason) => return Ok(settled.refuse("hook", reason)),
             };
             let because = match (asks, &hooked) {
                 (None, None) => {
@@ -139,55 +124,56 @@ impl Gate {
             };
             let never = hooked.is_some() && self.ask.get() == Ask::Never;
             if never || !self.asker.is_anybody() {
-                settled.decided_by = "nobody";
                 self.unasked.set(self.unasked.get() + 1);
                 let nobody = if never { "in this mode nobody is" } else { "none can be asked here" };
-                settled.invocation = Err(Refusal { reason: format!("a person would have to approve this, and {nobody}: {because}") });
-                return Ok(settled);
+                return Ok(settled.refuse("nobody", format!("a person would have to approve this, and {nobody}: {because}")));
             }
             let mut question = self.question(id, name, &invocation, judged.as_ref(), because);
             if hooked.is_some() {
                 // It asks about each call anew.
                 question.lasting = None;
             }
-            let Answered { answer, by, why } = self.put(&question).await?;
-            settled.decided_by = word(by);
-            match answer {
-                Answer::Once => return self.allowed(settled, invocation),
-                Answer::Always { scope, permission } => {
-                    let grant = self.grant(permission, scope)?;
-                    settled.rule = Some(format!("{} ({})", grant.permission.sentence(), scope.words()));
-                    return self.allowed(settled, invocation);
-                }
-                Answer::Edit { command } => match &mut invocation {
-                    Invocation::Shell { command: text, workdir, timeout_ms, background } => {
-                        text.clone_from(&command);
-                        settled.notes = vec![format!("The person changed the command; this was run instead: {command}")];
-                        let changed =
-                            serde_json::json!({"command": command, "workdir": workdir, "timeout_ms": timeout_ms, "background": background});
-                        settled.arguments = Some(changed.to_string());
-                    }
-                    _ => {
-                        settled.invocation = Err(Refusal { reason: "it can only be approved as it is".to_owned() });
-                        return Ok(settled);
-                    }
-                },
-                Answer::Refuse { say } => {
-                    settled.invocation = Err(Refusal { reason: refused(by, say.as_deref(), why.as_deref()) });
-                    return Ok(settled);
-                }
-                Answer::Stop => {
-                    settled.invocation = Err(Refusal { reason: "the person stopped the turn".to_owned() });
-                    settled.stops = true;
-                    return Ok(settled);
-                }
+            match self.follow_answer(self.put(&question).await?, settled, invocation)? {
+                ControlFlow::Break(done) => return Ok(done),
+                ControlFlow::Continue(changed) => (settled, invocation) = changed,
             }
         }
-        settled.invocation = Err(Refusal { reason: format!("it was changed {EDITS} times and never approved") });
-        Ok(settled)
+        let decided_by = settled.decided_by;
+        Ok(settled.refuse(decided_by, format!("it was changed {EDITS} times and never approved")))
     }
 
-    /// It runs. What was granted for one call is for this one, if it is one that reaches for files at all.
+    /// What an answer makes of a call. One that was changed has to be decided on anew.
+    fn follow_answer(
+        &self,
+        Answered { answer, by, why }: Answered,
+        mut settled: Settled,
+        mut invocation: Invocation,
+    ) -> Result<ControlFlow<Settled, (Settled, Invocation)>, GateError> {
+        settled.decided_by = word(by);
+        Ok(ControlFlow::Break(match answer {
+            Answer::Once => self.allowed(settled, invocation)?,
+            Answer::Always { scope, permission } => {
+                let grant = self.grant(permission, scope)?;
+                settled.rule = Some(format!("{} ({})", grant.permission.sentence(), scope.words()));
+                self.allowed(settled, invocation)?
+            }
+            Answer::Edit { command } => match &mut invocation {
+                Invocation::Shell { command: text, workdir, timeout_ms, background } => {
+                    text.clone_from(&command);
+                    settled.notes = vec![format!("The person changed the command; this was run instead: {command}")];
+                    let changed =
+                        serde_json::json!({"command": command, "workdir": workdir, "timeout_ms": timeout_ms, "background": background});
+                    settled.arguments = Some(changed.to_string());
+                    return Ok(ControlFlow::Continue((settled, invocation)));
+                }
+                _ => settled.refuse(word(by), "it can only be approved as it is".to_owned()),
+            },
+            Answer::Refuse { say } => settled.refuse(word(by), refused(by, say.as_deref(), why.as_deref())),
+            Answer::Stop => Settled { stops: true, ..settled.refuse(word(by), "the person stopped the turn".to_owned()) },
+        }))
+    }
+
+    /// The call runs. If it is one that can reach for files, it uses up what was granted for one call.
     fn allowed(&self, mut settled: Settled, invocation: Invocation) -> Result<Settled, GateError> {
         // A program in the background goes on for longer than the one call that a person had in mind.
         if matches!(invocation, Invocation::Shell { background: false, .. } | Invocation::File(_)) {
@@ -327,7 +313,7 @@ impl Gate {
             call: question.call.clone(),
             answer: answer.to_owned(),
             by: word(answered.by).to_owned(),
-            waited_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            waited_ms: milliseconds(began.elapsed()),
             text: text.map(|text| self.redact(&text)),
         })?;
         Ok(answered)

@@ -1,9 +1,8 @@
 //! From a call that failed to the refusals behind it: which path or host, which layer, which rule, and what would have allowed it.
 //!
 //! A file tool reports the very access that the kernel refused, and the system call filter each call that it refused. Of a file that a program
-//! was refused only the program's words tell, so there the policy is asked about each path that the command or its words name, and the
-//! result is labelled as inferred. A program that merely prints "permission
-//! denied" about something that the policy allows is not taken for a refusal.
+//! was refused only the program's words tell, so there the policy is asked about each path that its words name, and the result is labelled as
+//! inferred. A program that merely prints "permission denied" about something that the policy allows is not taken for a refusal.
 
 use std::{
     collections::BTreeSet,
@@ -62,6 +61,8 @@ const NETWORK_WORDS: [&str; 6] = [
 const CONNECTION_WORDS: [&str; 4] = ["connection refused", "couldn't connect", "failed to connect", "/dev/tcp/"];
 /// Calls that programs try and do without. Their refusal explains nothing.
 const TRIED_AND_DONE_WITHOUT: [&str; 4] = ["io_uring_setup", "userfaultfd", "perf_event_open", "keyctl"];
+/// The last lines of a program's output, which are those that are read.
+const LINES: usize = 400;
 /// The most paths that are looked at for one call.
 const PATHS: usize = 64;
 
@@ -108,29 +109,17 @@ impl Explainer {
         self.of_path(&self.resolve(path, cwd), access, if reported { "kernel" } else { "inferred" }).into_iter().collect()
     }
 
-    /// What a shell command was refused: what the kernel reported, and what follows from the command's text and its words. `failed` says
-    /// whether the command failed by its own account.
-    pub fn of_program(&self, command: &str, output: &str, cwd: &Path, refused: &[RefusedCall], failed: bool) -> Vec<Denial> {
-        let mut denials = BTreeSet::new();
-        let lowered: Vec<String> = output.lines().rev().take(400).map(str::to_lowercase).collect();
-        let said = |words: &[&str]| lowered.iter().any(|line| words.iter().any(|word| line.contains(word)));
-        if said(&REFUSAL_WORDS) {
-            let refusing = output.lines().rev().take(400).filter(|line| {
-                let line = line.to_lowercase();
-                REFUSAL_WORDS.iter().any(|word| line.contains(word))
-            });
-            let named: Vec<String> = refusing.clone().flat_map(words).collect();
-            let writes = said(&WRITE_WORDS);
-            for word in words(command).into_iter().chain(named.iter().cloned()).take(PATHS) {
-                let path = self.resolve(&word, cwd);
-                let access = if writes { policy::Access::Write } else { policy::Access::Read };
-                // Only what the program's own words are about: a path of the command that they do not name was perhaps never reached.
-                let about = named.iter().any(|name| self.resolve(name, cwd) == path);
-                if about && let Some(denial) = self.of_path(&path, access, "inferred") {
-                    denials.insert(denial);
-                }
-            }
-        }
+    /// What a shell command was refused: what the kernel reported, and what follows from the program's words. `failed` says whether the command
+    /// failed by its own account.
+    pub fn of_program(&self, output: &str, cwd: &Path, refused: &[RefusedCall], failed: bool) -> Vec<Denial> {
+        let lines: Vec<(&str, String)> = output.lines().rev().take(LINES).map(|line| (line, line.to_lowercase())).collect();
+        let says = |lowered: &str, words: &[&str]| words.iter().any(|word| lowered.contains(word));
+        let said = |words: &[&str]| lines.iter().any(|(_, lowered)| says(lowered, words));
+        let access = if said(&WRITE_WORDS) { policy::Access::Write } else { policy::Access::Read };
+        // Only what the program's own words are about: a path of the command that they do not name was perhaps never reached.
+        let refusing = lines.iter().filter(|(_, lowered)| says(lowered, &REFUSAL_WORDS));
+        let named = refusing.flat_map(|(line, _)| words(line)).take(PATHS);
+        let mut denials: BTreeSet<Denial> = named.filter_map(|word| self.of_path(&self.resolve(&word, cwd), access, "inferred")).collect();
         let internet =
             |call: &&RefusedCall| call.call == "socket" && call.detail.as_ref().is_some_and(|family| family.starts_with("AF_INET"));
         let reported = refused.iter().any(|call| internet(&call));

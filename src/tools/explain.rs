@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{access::absolute, denial::Explainer, registry::Invocation, verdict};
+use super::{access::absolute, denial::Explainer, invocation::Invocation, verdict};
 use crate::{
     approval::{Judged, JudgedCommand, Judgement, Rules},
     policy::{

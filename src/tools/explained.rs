@@ -6,6 +6,7 @@ use super::{
     explain::{Answer, Asked, Question, Word},
     gate::{Gate, GateError, Outcome},
     outcome::Done,
+    recorded::milliseconds,
 };
 use crate::audit::{CallStatus, Event, LogError};
 
@@ -26,7 +27,7 @@ impl Gate {
             answer.lines.push("nobody can be asked here, so it is refused".to_owned());
         }
         for line in answer.lines.iter_mut().chain(&mut answer.about) {
-            *line = self.redactor.redact(line);
+            *line = self.redact(line);
         }
         let word = match answer.word {
             Word::Allow => "allowed",
@@ -35,7 +36,7 @@ impl Gate {
             Word::Refuse => "refused",
         };
         let text = answer.lines.iter().fold(word.to_owned(), |text, line| format!("{text}\n  {line}"));
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = milliseconds(began.elapsed());
         let output_bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
         self.record_outcome(id, duration_ms, &Done { output_bytes, ..Done::ok(String::new()) })?;
         Ok((Outcome { duration_ms, ..Outcome::of(CallStatus::Ok, &text) }, answer))
@@ -47,7 +48,7 @@ impl Gate {
     /// If it cannot be recorded.
     pub fn refuse(&self, id: &str, name: &str, arguments: &str, reason: &str) -> Result<Outcome, GateError> {
         self.record_decision(id, name, arguments, Some(reason))?;
-        let text = self.redactor.redact(&format!("Refused: {reason}"));
+        let text = self.redact(&format!("Refused: {reason}"));
         self.record_outcome(id, 0, &Done::refused(String::new()))?;
         Ok(Outcome::of(CallStatus::Refused, &text))
     }
@@ -56,11 +57,11 @@ impl Gate {
         let (decision, decided_by) = if refusal.is_some() { ("refuse", "arguments") } else { ("allow", "policy") };
         self.log.append(Event::CallIntent {
             call: id.to_owned(),
-            tool: self.redactor.redact(name),
-            arguments: self.redactor.redact(arguments),
+            tool: self.redact(name),
+            arguments: self.redact(arguments),
             decision: decision.to_owned(),
             decided_by: decided_by.to_owned(),
-            rule: refusal.map(|reason| self.redactor.redact(reason)),
+            rule: refusal.map(|reason| self.redact(reason)),
             opaque: None,
         })
     }

@@ -19,16 +19,19 @@ use super::{
     file,
     granted::Granted,
     hooks::{Call, RegisteredHook},
+    invocation::{BackgroundAction, Invocation},
     outcome::Done,
     outputs::Outputs,
+    plan::{PlanStep, show_plan},
+    recorded::milliseconds,
     redact::Redactor,
-    registry::{BackgroundAction, Invocation, PlanStep, StepStatus, parse},
+    registry::parse,
     run::{Finished, Output, run},
     shell, verdict,
 };
 use crate::{
     approval::{Approver, Asker, Binaries, Nobody, Rules, StoreError},
-    audit::{CallStatus, Denial, Event, Log, LogError},
+    audit::{CallStatus, Denial, Log, LogError},
     mcp::client::Guests,
     model::Image,
     policy::{Access, Anchors, Ask, Judge, Policy},
@@ -214,15 +217,6 @@ impl Gate {
         self.session.anchors()
     }
 
-    /// In a mode that asks more often than the policy does, from the start: stricter than the policy is always possible, laxer is the policy's to say.
-    /// It is recorded by [`Self::record_beginning`].
-    #[must_use]
-    pub fn in_mode(self, ask: Ask) -> Self {
-        self.ask.set(ask.max(self.policy.ask));
-        self.renew_rules();
-        self
-    }
-
     /// The log that the gate writes.
     pub fn log(&self) -> &Log {
         &self.log
@@ -261,28 +255,6 @@ impl Gate {
     /// How many calls were refused because nobody could be asked, or nobody answered in time.
     pub fn unasked(&self) -> u32 {
         self.unasked.get()
-    }
-
-    /// When a person is asked.
-    pub fn ask_mode(&self) -> Ask {
-        self.ask.get()
-    }
-
-    /// Asks more often, or as often as the policy says again. The model is told with [`Self::take_notes`].
-    ///
-    /// # Errors
-    /// In words, if the policy asks more often than that; or if it cannot be recorded.
-    pub fn set_ask_mode(&self, ask: Ask) -> Result<(), String> {
-        if ask < self.policy.ask {
-            return Err(format!("the policy {} asks more often than that ([approval] ask)", self.policy.name));
-        }
-        if ask != self.ask.get() {
-            self.log.append(Event::AskMode { mode: ask }).map_err(|error| error.to_string())?;
-            self.ask.set(ask);
-            self.renew_rules();
-            self.note(told_of_mode(ask));
-        }
-        Ok(())
     }
 
     /// What the model has to be told before it is asked again, such as another mode. Each is told once.
@@ -338,7 +310,7 @@ impl Gate {
         let Settled { invocation, arguments: changed, confinement, notes, .. } = settled;
         let runs = invocation.is_ok();
         let done = match invocation {
-            Err(refusal) => Done::refused(refusal.text()),
+            Err(reason) => Done::refused(format!("Refused: {reason}")),
             Ok(Invocation::UpdatePlan(plan)) => Done { plan: Some(plan.clone()), ..Done::ok(show_plan(&plan)) },
             Ok(Invocation::Shell { command, workdir, background: true, .. }) => {
                 self.start_background(id, &command, workdir.as_deref(), &confinement).await?
@@ -356,9 +328,9 @@ impl Gate {
                 BackgroundAction::Stop(number) => self.stop_background(number).await,
             },
         };
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = milliseconds(began.elapsed());
         let mut text: String = notes.iter().map(|note| format!("[portcullis] {note}\n")).collect();
-        text.push_str(&self.redactor.redact(&done.text));
+        text.push_str(&self.redact(&done.text));
         for denial in &done.denials {
             text.push_str(&format!("\n[portcullis] {}", denial.sentence()));
         }
@@ -389,37 +361,6 @@ impl Gate {
         }
         self.record_outcome(id, 0, &Done { status: CallStatus::Interrupted, output_bytes, ..Done::ok(String::new()) })?;
         Ok(Outcome::of(CallStatus::Interrupted, &text))
-    }
-
-    fn record_intent(&self, id: &str, name: &str, arguments: &str, settled: &Settled) -> Result<(), LogError> {
-        let (decision, rule) = match &settled.invocation {
-            Ok(_) => ("allow", settled.rule.clone()),
-            Err(refusal) => ("refuse", Some(refusal.reason.clone())),
-        };
-        self.log.append(Event::CallIntent {
-            call: id.to_owned(),
-            tool: name.to_owned(),
-            arguments: self.redactor.redact(settled.arguments.as_deref().unwrap_or(arguments)),
-            decision: decision.to_owned(),
-            decided_by: settled.decided_by.to_owned(),
-            rule: rule.map(|rule| self.redactor.redact(&rule)),
-            opaque: settled.opaque.as_ref().map(|what| self.redactor.redact(what)),
-        })
-    }
-
-    pub(super) fn record_outcome(&self, id: &str, duration_ms: u64, done: &Done) -> Result<(), LogError> {
-        self.log.append(Event::CallOutcome {
-            call: id.to_owned(),
-            status: done.status,
-            exit_code: done.exit_code,
-            duration_ms,
-            output_bytes: done.output_bytes,
-            peak_bytes: done.peak_bytes,
-            applied: done.applied.clone(),
-            denials: done.denials.clone(),
-            refused_calls: done.refused.clone(),
-            image: done.image.as_ref().map(|decoded| decoded.record.clone()),
-        })
     }
 
     /// Sends a request to a worker in a sandbox; no answer at all is `None`. Also how the agent itself reads instruction files, whose
@@ -468,28 +409,4 @@ impl Gate {
         let judge = Judge::new(&confinement.policy, &self.anchors());
         verdict::binaries(names, &judge, &self.session.workspace, confinement.path())
     }
-}
-
-/// What the model is told of a mode that begins to hold.
-pub fn told_of_mode(ask: Ask) -> String {
-    let words = match ask {
-        Ask::Always => "a person is asked before every call",
-        Ask::WhenNeeded => "a person is asked only where a rule says so, and for wider access",
-        Ask::Never => "nobody is asked: what would ask is refused",
-    };
-    format!("From here on, {words}.")
-}
-
-/// A plan in words.
-pub fn show_plan(plan: &[PlanStep]) -> String {
-    let mut text = "Plan recorded:".to_owned();
-    for PlanStep { step, status } in plan {
-        let mark = match status {
-            StepStatus::Pending => " ",
-            StepStatus::InProgress => ">",
-            StepStatus::Completed => "x",
-        };
-        text.push_str(&format!("\n[{mark}] {step}"));
-    }
-    text
 }

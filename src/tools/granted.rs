@@ -2,18 +2,20 @@
 
 use std::{
     collections::BTreeSet,
+    rc::Rc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::{
-    confinement::{Confinement, ConfinementError},
+    access::examine,
+    confinement::{self, Confinement, ConfinementError},
     gate::{Gate, GateError},
 };
 use crate::{
     approval::{Grant, Permission, Repository, Scope, Store},
     audit::Event,
     policy::{CommandRule, Decision, GRANTED, Origin, Wider},
-    sandbox::Session,
+    sandbox::{LaunchError, Session},
 };
 
 /// What was granted.
@@ -80,7 +82,7 @@ impl Granted {
         self.once.push(wider);
     }
 
-    /// How far a permission can reach. What covers more than words can say is not for longer than the session.
+    /// The scopes that a permission can be given. One for a whole kind of call lasts no longer than the session.
     pub(super) fn scopes(&self, permission: &Permission) -> Vec<Scope> {
         match permission {
             Permission::Reading | Permission::Patching | Permission::ServerTool { .. } => vec![Scope::Session],
@@ -114,9 +116,7 @@ impl Gate {
             granted.store = Some(store);
             // What is not there any more, or is denied by now, is passed over; the list says so.
             granted.grants.retain(|grant| match &grant.permission {
-                Permission::Wider(wider) => {
-                    super::access::examine(wider, &self.policy, &self.session).is_ok_and(|found| found.wider == *wider)
-                }
+                Permission::Wider(wider) => examine(wider, &self.policy, &self.session).is_ok_and(|found| found.wider == *wider),
                 _ => true,
             });
         }
@@ -196,7 +196,7 @@ impl Gate {
     }
 
     /// The confinement of the next program or file tool: what is in force, and what was granted for one call.
-    pub(super) fn confinement_of_call(&self) -> Result<std::rc::Rc<Confinement>, GateError> {
+    pub(super) fn confinement_of_call(&self) -> Result<Rc<Confinement>, GateError> {
         if self.granted.borrow().once.is_empty() {
             return Ok(self.confinement());
         }
@@ -206,23 +206,23 @@ impl Gate {
     }
 
     /// What is in force, and more besides, for one call.
-    pub(super) fn confinement_with(&self, more: &[Wider]) -> Result<std::rc::Rc<Confinement>, GateError> {
+    pub(super) fn confinement_with(&self, more: &[Wider]) -> Result<Rc<Confinement>, GateError> {
         let mut wider = self.granted.borrow().wider();
         wider.extend_from_slice(more);
         self.widened(&wider)
     }
 
-    fn widened(&self, wider: &[Wider]) -> Result<std::rc::Rc<Confinement>, GateError> {
+    fn widened(&self, wider: &[Wider]) -> Result<Rc<Confinement>, GateError> {
         let confinement = self.registered(wider)?;
         self.log.append(Event::InForce { fingerprint: confinement.policy.fingerprint(), wider: wider.to_vec() })?;
         Ok(confinement)
     }
 
-    fn registered(&self, wider: &[Wider]) -> Result<std::rc::Rc<Confinement>, GateError> {
+    fn registered(&self, wider: &[Wider]) -> Result<Rc<Confinement>, GateError> {
         Confinement::widened(&self.launcher, &self.policy, wider, &self.session).map_err(|error| match error {
             ConfinementError::Launch(error) => GateError::Launch(error),
             // It was tried before it was granted, so something outside has changed since.
-            ConfinementError::Plan(error) => GateError::Launch(crate::sandbox::LaunchError::Refused {
+            ConfinementError::Plan(error) => GateError::Launch(LaunchError::Refused {
                 step: "put in force what was granted".to_owned(),
                 reason: error.to_string(),
                 errno: None,
@@ -233,7 +233,7 @@ impl Gate {
     /// Puts in force what is granted now.
     fn renew(&self) -> Result<(), GateError> {
         let wider = self.granted.borrow().wider();
-        let changed = super::confinement::widened(&self.policy, &wider) != self.confinement().policy;
+        let changed = confinement::widened(&self.policy, &wider) != self.confinement().policy;
         if changed {
             self.confine(self.widened(&wider)?);
         }

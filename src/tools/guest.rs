@@ -10,9 +10,10 @@ use super::{
     capture::Capture,
     file,
     gate::{Gate, GateError},
+    invocation::Invocation,
     live::Lines,
     outcome::{Done, broken},
-    registry::{Invocation, parse},
+    registry::parse,
     shell::record_connections,
 };
 use crate::{
@@ -75,7 +76,7 @@ impl Gate {
     pub(super) async fn guest(&self, id: &str, call: &GuestCall) -> Result<Done, GateError> {
         let live = self.live.borrow().clone();
         let (sender, mut told) = unbounded_channel::<String>();
-        // Nobody who looks on is nobody to tell.
+        // Where nobody looks on, nobody is told.
         let watch = live.is_some().then_some(sender);
         let mut lines = live.map(|live| Lines::new(id, live, Arc::clone(&self.redactor)));
         let called = self.guests.call(&self.launcher, call, watch);

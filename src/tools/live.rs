@@ -6,7 +6,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{gate::Live, redact::Redactor};
 
-/// A line that is longer is passed on in parts of this many bytes, less what a secret at its end could need.
+/// Bytes of a line that are held back until its end comes; of a longer one, all that has come is passed on.
 const LONGEST: usize = 8 * 1024;
 
 /// Cuts a stream into lines.
@@ -26,8 +26,8 @@ impl Lines {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);
         let whole = self.held.iter().rposition(|byte| *byte == b'\n').map(|end| end + 1);
-        let end = whole.or_else(|| (self.held.len() > LONGEST).then(|| self.held.len().saturating_sub(self.redactor.longest())));
-        if let Some(end) = end.filter(|end| *end > 0) {
+        let end = whole.or_else(|| (self.held.len() > LONGEST).then_some(self.held.len()));
+        if let Some(end) = end.map(|end| self.redactor.cut(&self.held, end)).filter(|end| *end > 0) {
             let rest = self.held.split_off(end);
             let lines = std::mem::replace(&mut self.held, rest);
             self.send(&lines);
@@ -42,7 +42,7 @@ impl Lines {
     }
 
     fn send(&self, bytes: &[u8]) {
-        // Nobody who looks any more is no reason to stop.
+        // That nobody looks on any more is no reason to stop.
         let _ = self.to.send((self.call.clone(), self.redactor.redact(&String::from_utf8_lossy(bytes))));
     }
 }
@@ -66,6 +66,25 @@ mod tests {
                 all.push_str(&part);
             }
             assert_eq!(all, "one\nthe [redacted] here\nlast", "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_torn_where_a_long_line_is_cut_nor_at_a_line_end_of_its_own() {
+        for secret in ["secret-value", "secret\nvalue\n"] {
+            let text = format!("{}{secret}{}", "x".repeat(LONGEST - 4), "y".repeat(50));
+            for cut in LONGEST - 10..=text.len() {
+                let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+                let mut lines = Lines::new("c", sender, Arc::new(Redactor::new([secret.to_owned()])));
+                lines.push(&text.as_bytes()[..cut]);
+                lines.push(&text.as_bytes()[cut..]);
+                lines.finish();
+                let mut all = String::new();
+                while let Ok((_, part)) = receiver.try_recv() {
+                    all.push_str(&part);
+                }
+                assert_eq!(all, text.replace(secret, "[redacted]"), "{cut}");
+            }
         }
     }
 

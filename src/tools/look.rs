@@ -5,10 +5,10 @@ use std::time::Instant;
 use super::{
     gate::{Gate, GateError},
     outcome::{Done, broken},
+    recorded::milliseconds,
     run::{Output, run},
     shell,
 };
-use crate::audit::Event;
 
 impl Gate {
     /// Runs a look of the person's own at the workspace, confined and on record as any call, and gives what it wrote. The model sees nothing of it.
@@ -16,16 +16,7 @@ impl Gate {
     /// # Errors
     /// If it cannot be recorded, or no sandbox can be made.
     pub async fn look(&self, name: &str, command: &str) -> Result<String, GateError> {
-        let id = format!("person_{}", uuid::Uuid::now_v7().simple());
-        self.log.append(Event::CallIntent {
-            call: id.clone(),
-            tool: name.to_owned(),
-            arguments: command.to_owned(),
-            decision: "allow".to_owned(),
-            decided_by: "person".to_owned(),
-            rule: None,
-            opaque: None,
-        })?;
+        let id = self.record_own_call(name, command.to_owned())?;
         let began = Instant::now();
         let what = shell::Command { id: &id, command, workdir: None, timeout_ms: None };
         let confinement = self.confinement();
@@ -43,7 +34,7 @@ impl Gate {
                 (done.text.clone(), done)
             }
         };
-        self.record_outcome(&id, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), &done)?;
+        self.record_outcome(&id, milliseconds(began.elapsed()), &done)?;
         Ok(text)
     }
 }

@@ -1,6 +1,7 @@
 //! What the model can call, and the one way by which a call is carried out.
 
 mod access;
+mod ask_mode;
 mod attach;
 mod background;
 pub mod capture;
@@ -15,11 +16,13 @@ pub mod gate;
 mod granted;
 mod guest;
 pub mod hooks;
+mod invocation;
 mod limit;
 mod live;
 mod look;
 mod outcome;
 mod outputs;
+mod plan;
 mod recorded;
 pub mod redact;
 pub mod registry;
@@ -30,10 +33,12 @@ pub mod verdict;
 mod widening;
 
 pub use access::absolute;
+pub use ask_mode::told_of_mode;
 pub use attach::{AttachError, Attachment};
 pub use background::BackgroundProgram;
 pub use gate::{Gate, GateError, Live, Outcome};
-pub use gate::{show_plan, told_of_mode};
 pub use hooks::Began;
+pub use invocation::Invocation;
 pub use outcome::VIEW_CHANGED;
-pub use registry::{Invocation, PlanStep, StepStatus, definitions, parse};
+pub use plan::{PlanStep, StepStatus, read_plan, show_plan};
+pub use registry::{definitions, parse};

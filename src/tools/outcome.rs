@@ -1,6 +1,6 @@
 //! What came of a call, before it is told and recorded.
 
-use super::{attach::Decoded, gate::GateError, registry::PlanStep};
+use super::{attach::Decoded, gate::GateError, plan::PlanStep};
 use crate::{
     audit::{CallStatus, Denial},
     sandbox::{Applied, LaunchError, RefusedCall, message::MessageError},

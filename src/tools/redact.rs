@@ -24,9 +24,18 @@ impl Redactor {
         Self { secrets }
     }
 
-    /// Bytes of the longest of them.
-    pub fn longest(&self) -> usize {
-        self.secrets.first().map_or(0, String::len)
+    /// The last place up to `end` at which bytes, of which more may come, can be cut without tearing a secret, or what may become one.
+    pub(super) fn cut(&self, bytes: &[u8], mut end: usize) -> usize {
+        let begins = |secret: &str, start: &usize| {
+            let (rest, secret) = (&bytes[*start..], secret.as_bytes());
+            rest.starts_with(secret) || secret.starts_with(rest)
+        };
+        let torn =
+            |end: usize| self.secrets.iter().find_map(|secret| (end.saturating_sub(secret.len() - 1)..end).find(|at| begins(secret, at)));
+        while let Some(start) = torn(end) {
+            end = start;
+        }
+        end
     }
 
     /// The text without them.

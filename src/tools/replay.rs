@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 
-use super::{
-    access::absolute,
-    registry::{Invocation, parse},
-    verdict,
-};
+use super::{access::absolute, invocation::Invocation, registry::parse, verdict};
 use crate::{
     approval::{Judgement, Rules},
     audit::{Denial, Event},

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::{
+    errno::Errno,
+    sys::socket::{Shutdown, shutdown},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixDatagram, unix::pipe},
@@ -18,7 +21,7 @@ use super::capture::Capture;
 use crate::{
     egress::{Connection, proxied::Proxied},
     sandbox::{
-        Applied, Exit, FromSandbox, LaunchError, Launcher,
+        Applied, Call, Exit, FromSandbox, LaunchError, Launcher,
         follow::next,
         message::{Launch, MessageError},
     },
@@ -76,36 +79,86 @@ impl std::fmt::Debug for Output<'_> {
     }
 }
 
-/// Runs `launch` with `input` as its standard input. Dropping the future ends the call.
-pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut wanted: Output<'_>) -> Result<Finished, LaunchError> {
-    let keep = wanted.keep;
-    let system = |error: io::Error| {
-        LaunchError::Message(MessageError::System(error.raw_os_error().map_or(nix::errno::Errno::EIO, nix::errno::Errno::from_raw)))
-    };
+/// What was taken of a program's output so far.
+struct Taken<'a> {
+    output: Capture,
+    errors: Option<&'a mut Capture>,
+    watch: Option<Watch<'a>>,
+    flooded: bool,
+}
+
+impl Taken<'_> {
+    /// Takes more of standard output. After a flood it is only emptied, so that nothing waits for a reader.
+    fn output(&mut self, bytes: &[u8]) {
+        if !self.flooded {
+            self.output.push(bytes);
+            if let Some(watch) = &mut self.watch {
+                watch(bytes);
+            }
+        }
+    }
+
+    /// The same of standard error, where that is apart.
+    fn errors(&mut self, bytes: &[u8]) {
+        if let Some(errors) = self.errors.as_mut().filter(|_| !self.flooded) {
+            errors.push(bytes);
+        }
+    }
+
+    /// Whether one of them was more than so many bytes just now, for the first time.
+    fn floods(&mut self, most: u64) -> bool {
+        let errors = self.errors.as_ref().map_or(0, |errors| errors.total());
+        let begins = !self.flooded && self.output.total().max(errors) > most;
+        self.flooded |= begins;
+        begins
+    }
+}
+
+/// A call that was launched, and our ends of its standard streams.
+struct Launched {
+    call: Call,
+    /// A second descriptor of the call's socket, for its readiness alone.
+    socket: UnixDatagram,
+    input: Option<pipe::Sender>,
+    output: pipe::Receiver,
+    /// Where standard error is apart.
+    errors: Option<pipe::Receiver>,
+}
+
+/// Launches with pipes; without `has_input`, standard input is empty.
+fn start(launcher: &Launcher, launch: Launch, has_input: bool, errors_apart: bool) -> Result<Launched, LaunchError> {
+    let system = |error: io::Error| LaunchError::Message(MessageError::System(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)));
     let (output, output_end) = io::pipe().map_err(system)?;
-    let (input_end, mut input_pipe): (OwnedFd, Option<pipe::Sender>) = match input {
-        Some(_) => {
-            let (end, ours) = io::pipe().map_err(system)?;
-            (end.into(), Some(pipe::Sender::from_owned_fd(ours.into()).map_err(system)?))
-        }
-        None => (std::fs::File::open("/dev/null").map_err(system)?.into(), None),
+    let (input_end, input): (OwnedFd, _) = if has_input {
+        let (end, input) = io::pipe().map_err(system)?;
+        (end.into(), Some(pipe::Sender::from_owned_fd(input.into()).map_err(system)?))
+    } else {
+        (std::fs::File::open("/dev/null").map_err(system)?.into(), None)
     };
-    let plan = launch.plan;
-    let (mut errors, errors_end) = match wanted.errors {
-        Some(_) => {
-            let (errors, end) = io::pipe().map_err(system)?;
-            (Some(pipe::Receiver::from_owned_fd(errors.into()).map_err(system)?), Some(end))
-        }
-        None => (None, None),
+    let (errors, errors_end) = if errors_apart {
+        let (errors, end) = io::pipe().map_err(system)?;
+        (Some(pipe::Receiver::from_owned_fd(errors.into()).map_err(system)?), Some(end))
+    } else {
+        (None, None)
     };
     let errors_into = errors_end.as_ref().map_or(output_end.as_fd(), AsFd::as_fd);
     let call = launcher.launch(launch, [input_end.as_fd(), output_end.as_fd(), errors_into])?;
     drop((input_end, output_end, errors_end));
-    let mut output = pipe::Receiver::from_owned_fd(output.into()).map_err(system)?;
+    let output = pipe::Receiver::from_owned_fd(output.into()).map_err(system)?;
     call.set_nonblocking().map_err(MessageError::from)?;
-    // A second descriptor of the same socket, for its readiness alone.
     let socket = call.as_fd().try_clone_to_owned().and_then(|socket| UnixDatagram::from_std(socket.into())).map_err(system)?;
+    Ok(Launched { call, socket, input, output, errors })
+}
 
+/// Runs `launch` with `input` as its standard input. Dropping the future ends the call.
+///
+/// # Errors
+/// If no sandbox can be made, or it is gone without having said how it ended.
+pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, wanted: Output<'_>) -> Result<Finished, LaunchError> {
+    let Output { keep, ends_floods, watch, errors: errors_kept, stop } = wanted;
+    let plan = launch.plan;
+    let Launched { call, socket, input: mut input_pipe, mut output, mut errors } =
+        start(launcher, launch, input.is_some(), errors_kept.is_some())?;
     let feed = async {
         if let (Some(mut pipe), Some(bytes)) = (input_pipe.take(), input) {
             // A program that does not read all of its input is no failure.
@@ -115,16 +168,19 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
     };
     tokio::pin!(feed);
     let stop = async {
-        match wanted.stop {
+        match stop {
             Some(stop) => stop.notified().await,
             None => std::future::pending().await,
         }
     };
     tokio::pin!(stop);
-    let mut stopped = false;
-    let mut capture = Capture::new(keep);
+    // For the sandbox this is as if the call were dropped, but its end can still be awaited: the next call must not begin beside what is left of this
+    // one.
+    let hang_up = || shutdown(call.as_raw_fd(), Shutdown::Write).map_err(MessageError::from);
+    let most = if ends_floods { keep.saturating_mul(FLOOD) } else { u64::MAX };
+    let mut taken = Taken { output: Capture::new(keep), errors: errors_kept, watch, flooded: false };
     let (mut applied, mut exit, mut refused) = (Applied::default(), None, None);
-    let (mut open, mut flooded) = (true, false);
+    let (mut open, mut stopped) = (true, false);
     let mut proxied = Proxied::default();
     let mut buffer = vec![0u8; 16 * 1024];
     let mut errors_buffer = vec![0u8; 4 * 1024];
@@ -133,36 +189,25 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
             () = &mut feed => {}
             () = &mut stop, if !stopped => {
                 stopped = true;
-                // For the sandbox this is as if the call were dropped, but its end can still be awaited: the next call must
-                // not begin beside what is left of this one.
-                shutdown(call.as_raw_fd(), Shutdown::Write).map_err(MessageError::from)?;
+                hang_up()?;
             }
             read = output.read(&mut buffer), if open => match read {
                 Ok(0) | Err(_) => open = false,
-                // After a flood it is only emptied, so that nothing waits for a reader.
-                Ok(_) if flooded => {}
                 Ok(length) => {
-                    capture.push(&buffer[..length]);
-                    if let Some(watch) = wanted.watch.as_mut() {
-                        watch(&buffer[..length]);
-                    }
-                    if wanted.ends_floods && capture.total() > keep.saturating_mul(FLOOD) {
-                        flooded = true;
-                        // As for a stop.
-                        shutdown(call.as_raw_fd(), Shutdown::Write).map_err(MessageError::from)?;
+                    taken.output(&buffer[..length]);
+                    if taken.floods(most) {
+                        hang_up()?;
                     }
                 }
             },
             read = next_errors(&mut errors, &mut errors_buffer) => match read {
                 0 => errors = None,
-                _ if flooded => {}
-                length => if let Some(kept) = wanted.errors.as_mut() {
-                    kept.push(&errors_buffer[..length]);
-                    if wanted.ends_floods && kept.total() > keep.saturating_mul(FLOOD) {
-                        flooded = true;
-                        shutdown(call.as_raw_fd(), Shutdown::Write).map_err(MessageError::from)?;
+                length => {
+                    taken.errors(&errors_buffer[..length]);
+                    if taken.floods(most) {
+                        hang_up()?;
                     }
-                },
+                }
             },
             told = proxied.next(), if proxied.open() => proxied.take(told),
             message = next(&call, &socket) => match message {
@@ -186,31 +231,23 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, mut 
     }
     while open {
         match timeout(LAST_BYTES, output.read(&mut buffer)).await {
-            Ok(Ok(length)) if length > 0 => {
-                if !flooded {
-                    capture.push(&buffer[..length]);
-                    if let Some(watch) = wanted.watch.as_mut() {
-                        watch(&buffer[..length]);
-                    }
-                }
-            }
+            Ok(Ok(length)) if length > 0 => taken.output(&buffer[..length]),
             _ => open = false,
         }
     }
     while errors.is_some() {
         match timeout(LAST_BYTES, next_errors(&mut errors, &mut errors_buffer)).await {
-            Ok(length) if length > 0 => {
-                if let Some(kept) = wanted.errors.as_mut().filter(|_| !flooded) {
-                    kept.push(&errors_buffer[..length]);
-                }
-            }
+            Ok(length) if length > 0 => taken.errors(&errors_buffer[..length]),
             _ => errors = None,
         }
     }
     let (connections, connections_more) = proxied.finish().await;
     match (refused, exit) {
         (Some(refused), _) => Err(refused),
-        (None, Some(exit)) => Ok(Finished { exit, applied, output: capture, flooded, connections, connections_more }),
+        (None, Some(exit)) => {
+            let Taken { output, flooded, .. } = taken;
+            Ok(Finished { exit, applied, output, flooded, connections, connections_more })
+        }
         (None, None) => Err(LaunchError::Died),
     }
 }

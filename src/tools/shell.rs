@@ -13,6 +13,7 @@ use super::{
     limit,
     live::Lines,
     outcome::{Done, VIEW_CHANGED, broken},
+    recorded::milliseconds,
     redact::Redactor,
     run::{FLOOD, Finished, Output, run},
 };
@@ -78,10 +79,10 @@ impl Gate {
         if let Some(lines) = &mut lines {
             lines.finish();
         }
-        let text = self.redactor.redact(&finished.output.text());
+        let text = self.redact(&finished.output.text());
         let (status, head) = ending(&finished, limits, what.timeout_ms);
         let Finished { exit, applied, output, connections, connections_more, .. } = finished;
-        let mut denials = confinement.explainer.of_program(what.command, &text, &cwd, &exit.refused, status != CallStatus::Ok);
+        let mut denials = confinement.explainer.of_program(&text, &cwd, &exit.refused, status != CallStatus::Ok);
         // A host that the proxy refused says all that the program's own words could.
         let refused: BTreeSet<Denial> =
             connections.iter().filter_map(|connection| confinement.explainer.of_connection(connection)).collect();
@@ -136,7 +137,7 @@ pub(super) fn ending(finished: &Finished, limits: &Limits, timeout_ms: Option<u6
     }
     match (exit.ended_by, exit.signal) {
         (Some(EndedBy::Wall), _) => {
-            let limit = timeout_ms.unwrap_or(u64::MAX).min(u64::try_from(limits.wall.as_millis()).unwrap_or(u64::MAX));
+            let limit = timeout_ms.unwrap_or(u64::MAX).min(milliseconds(limits.wall));
             (CallStatus::Limit, format!("Ended after {limit} ms: the limit on time, timeout_ms or [limits] wall."))
         }
         (Some(EndedBy::Memory), _) => {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::registry::Invocation;
+use super::invocation::Invocation;
 use crate::{
     approval::{Binaries, Judged, Judgement, Rules, shell::Dialect},
     policy::{Access, Ask, CommandRule, Judge, Policy},
@@ -17,7 +17,7 @@ use crate::{
 pub fn judge(rules: &Rules, invocation: &Invocation) -> (Judgement, Option<Judged>) {
     match invocation {
         Invocation::Shell { command, background, .. } => {
-            // A person who allowed a command for longer had its end in mind as well.
+            // Whoever allowed a command for longer expected it to end; one in the background goes on.
             let judged = if *background { Rules::clone(rules).with_granted(Vec::new()).judge(command) } else { rules.judge(command) };
             (judged.judgement.clone(), Some(judged))
         }

@@ -7,8 +7,8 @@ use super::{
     confinement::Confinement,
     deciding::refused,
     gate::{Gate, GateError},
+    invocation::{AccessKind, AccessRequest},
     outcome::Done,
-    registry::{AccessKind, AccessRequest},
     shell::Command,
 };
 use crate::{
@@ -50,32 +50,33 @@ impl Gate {
         let because = "the model asks for more than the policy gives".to_owned();
         let question = self.question_of(id, "request_access", &found.wider, &request.reason, found.warnings, None, because);
         let Answered { answer, by, why } = self.put(&question).await?;
-        let sentence = found.wider.sentence();
-        match answer {
-            Answer::Once => self.try_out(&found.wider).await?.map_or_else(
-                || {
-                    self.granted.borrow_mut().once(found.wider.clone());
-                    Ok(Done::ok(format!("Granted for the next call of shell (not in the background) or a file tool: {sentence}.")))
-                },
-                |why| refuse(&why),
-            ),
-            Answer::Always { scope, permission } => match self.try_out(&found.wider).await? {
-                Some(why) => refuse(&why),
-                None => {
-                    self.grant(permission, scope)?;
-                    Ok(Done::ok(format!("Granted {}: {sentence}.", scope.words())))
-                }
-            },
-            Answer::Edit { .. } => refuse("it can only be granted as it is"),
+        let lasting = match answer {
+            Answer::Once => None,
+            Answer::Always { scope, permission } => Some((scope, permission)),
+            Answer::Edit { .. } => return refuse("it can only be granted as it is"),
             Answer::Refuse { say } => {
                 self.granted.borrow_mut().decline(found.wider);
-                refuse(&refused(by, say.as_deref(), why.as_deref()))
+                return refuse(&refused(by, say.as_deref(), why.as_deref()));
             }
             Answer::Stop => {
                 self.record_outcome(id, 0, &Done::refused(String::new()))?;
-                Err(GateError::Stopped)
+                return Err(GateError::Stopped);
             }
+        };
+        if let Some(why) = self.try_out(&found.wider).await? {
+            return refuse(&why);
         }
+        let sentence = found.wider.sentence();
+        Ok(Done::ok(match lasting {
+            None => {
+                self.granted.borrow_mut().once(found.wider);
+                format!("Granted for the next call of shell (not in the background) or a file tool: {sentence}.")
+            }
+            Some((scope, permission)) => {
+                self.grant(permission, scope)?;
+                format!("Granted {}: {sentence}.", scope.words())
+            }
+        }))
     }
 
     /// Runs a command, and where it fails for want of something that a person can grant, offers that and runs it again.
@@ -142,24 +143,22 @@ impl Gate {
         let reason = format!("it was refused to {} {} (rule {}; {})", denial.access, denial.resource, denial.rule, denial.certainty);
         let because = "the command failed, and was refused this".to_owned();
         let question = self.question_of(what.id, "shell", &found.wider, &reason, found.warnings, Some(what.command), because);
-        match self.put(&question).await?.answer {
-            Answer::Once => Ok(match self.try_out(&found.wider).await? {
-                None => Offered::Given(found.wider),
-                Some(_) => Offered::Nothing,
-            }),
-            Answer::Always { scope, permission } => Ok(match self.try_out(&found.wider).await? {
-                None => {
-                    self.grant(permission, scope)?;
-                    Offered::Given(found.wider)
-                }
-                Some(_) => Offered::Nothing,
-            }),
+        let lasting = match self.put(&question).await?.answer {
+            Answer::Once => None,
+            Answer::Always { scope, permission } => Some((scope, permission)),
             Answer::Edit { .. } | Answer::Refuse { .. } => {
                 self.granted.borrow_mut().decline(found.wider);
-                Ok(Offered::Nothing)
+                return Ok(Offered::Nothing);
             }
-            Answer::Stop => Ok(Offered::Stopped),
+            Answer::Stop => return Ok(Offered::Stopped),
+        };
+        if self.try_out(&found.wider).await?.is_some() {
+            return Ok(Offered::Nothing);
         }
+        if let Some((scope, permission)) = lasting {
+            self.grant(permission, scope)?;
+        }
+        Ok(Offered::Given(found.wider))
     }
 
     /// Whether a sandbox with this access can be made at all; if not, why. Better to know before it is remembered.

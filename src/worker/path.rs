@@ -11,7 +11,7 @@ use super::error::WorkerError;
 use super::request::Access;
 
 /// Linux's `PATH_MAX`: a longer path is refused before it is looked at or quoted anywhere.
-const PATH_BYTES: usize = 4096;
+pub(crate) const PATH_BYTES: usize = 4096;
 
 /// `path` seen from `cwd`. Nothing is resolved and nothing is compared: which files may be touched is the kernel's decision.
 ///

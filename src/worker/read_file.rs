@@ -68,12 +68,10 @@ fn show<R: BufRead>(mut lines: Lines<R>, first: u64, limit: u64, size: u64) -> s
         let Some(line) = lines.next()? else { break before };
         invalid |= line.invalid;
         carriage_returns |= line.carriage_return;
-        let (text, _) = head(&line.text, LINE_CHARACTERS);
-        let numbered = if line.cut == 0 {
-            format!("{:>6}\t{text}", lines.number)
-        } else {
-            format!("{:>6}\t{text}… [+{} characters]", lines.number, line.cut)
-        };
+        let mut numbered = format!("{:>6}\t{}", lines.number, line.text);
+        if line.cut > 0 {
+            numbered.push_str(&format!("… [+{} characters]", line.cut));
+        }
         if !body.push(&numbered) {
             more = true;
             break before;
@@ -170,7 +168,7 @@ impl<R: BufRead> Lines<R> {
             beyond = self.pass_over_rest(&mut carriage_return)?;
         }
         let whole = beyond == 0;
-        let (text, invalid) = match String::from_utf8(kept) {
+        let (mut text, invalid) = match String::from_utf8(kept) {
             Ok(text) => (text, false),
             Err(error) => {
                 // A character that was cut in two by the byte cap is no fault of the file.
@@ -178,7 +176,9 @@ impl<R: BufRead> Lines<R> {
                 (String::from_utf8_lossy(error.as_bytes()).into_owned(), !cut_in_two)
             }
         };
-        let (_, more) = head(&text, LINE_CHARACTERS);
+        let (shown, more) = head(&text, LINE_CHARACTERS);
+        let end = shown.len();
+        text.truncate(end);
         Ok(Some(Line { cut: more as u64 + beyond, text, invalid, carriage_return }))
     }
 

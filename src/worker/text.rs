@@ -18,17 +18,12 @@ pub(crate) struct Body {
 impl Body {
     /// Appends `line` and a line feed, or answers `false` and leaves the text as it was where the cap would be exceeded.
     pub(crate) fn push(&mut self, line: &str) -> bool {
-        if !self.fits(line.len() + 1) {
+        if self.text.len() + line.len() + 1 > REPLY_BYTES - NOTE_BYTES {
             return false;
         }
         self.text.push_str(line);
         self.text.push('\n');
         true
-    }
-
-    /// Whether `bytes` more would still fit.
-    pub(crate) fn fits(&self, bytes: usize) -> bool {
-        self.text.len().saturating_add(bytes) <= REPLY_BYTES - NOTE_BYTES
     }
 
     /// Adds a line for the end of the text, in brackets. Notes past the room that is kept for them are dropped.

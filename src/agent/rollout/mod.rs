@@ -1,8 +1,9 @@
 //! A session on disk: its items as the model was sent them, appended one by one, so that the session can be taken up again after any end.
 //!
 //! JSON Lines, readable by its owner alone. The first line is a [`Header`], every other one `{"item":…}` with an item's very bytes, `{"forget":N}` where
-//! the last N items were never sent, `{"compact":N}` where the last N items were replaced by those that follow, or `{"turn":"…"}` with the beginning of what the person asked. A last line that is not whole is as if it had
-//! never been written. Such a file holds what the person and the model said; no sandbox sees the folder.
+//! the last N items were never sent, `{"compact":N}` where the last N items were replaced by those that follow, or `{"turn":"…"}` with the beginning of
+//! what the person asked. A last line that is not whole is as if it had never been written. Such a file holds what the person and the model said; no
+//! sandbox sees the folder.
 
 mod listing;
 mod pruning;
@@ -241,13 +242,8 @@ impl Rollout {
 
     fn line(&mut self, what: &impl Serialize) -> Result<(), RolloutError> {
         let error = |source| RolloutError::System { path: self.path.clone(), doing: "kept", source };
-        let line = serde_json::to_vec(what).map_err(|problem| error(problem.into()))?;
-        self.raw_line(&line)
-    }
-
-    fn raw_line(&mut self, line: &[u8]) -> Result<(), RolloutError> {
-        let error = |source| RolloutError::System { path: self.path.clone(), doing: "kept", source };
-        let line = [line, b"\n"].concat();
+        let mut line = serde_json::to_vec(what).map_err(|problem| error(problem.into()))?;
+        line.push(b'\n');
         if let Err(problem) = self.file.write_all(&line) {
             // Half a line would make the next one unreadable as well.
             let _ = self.file.set_len(self.length);

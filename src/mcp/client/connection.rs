@@ -148,7 +148,7 @@ impl Connection {
         Ok((tools, refused))
     }
 
-    /// Calls a tool. Dropping the future tells the server that the call is cancelled. What it says of its progress goes to whoever looks on.
+    /// Calls a tool. Dropping the future tells the server that the call is cancelled. What the server says of its progress goes to `watch`.
     ///
     /// # Errors
     /// If it fails otherwise than by the tool's own account.

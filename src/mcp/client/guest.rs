@@ -175,7 +175,7 @@ struct State {
     last_failure: Option<Instant>,
 }
 
-/// A connection while it is called. Whoever drops it half-way ends the server, after the time that it has to obey.
+/// A connection while a call of it runs. When it is dropped half-way, the server is told that the call is cancelled, and is ended a moment later.
 struct Flight(Option<Connection>, Arc<AtomicUsize>);
 
 impl Drop for Flight {
@@ -203,7 +203,7 @@ impl Guest {
         self.cancelling.load(Ordering::Relaxed) > 0
     }
 
-    /// Calls a tool, what it says of its progress going to whoever looks on, after starting the server if it does not run.
+    /// Calls a tool, after starting the server if it does not run. What the server says of its progress goes to `watch`.
     pub async fn call(&self, launcher: &Arc<Launcher>, tool: &str, arguments: JsonObject, watch: Option<UnboundedSender<String>>) -> Reply {
         let mut state = self.state.lock().await;
         let result = self.try_call(&mut state, launcher, tool, arguments, watch).await;

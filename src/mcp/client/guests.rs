@@ -94,7 +94,7 @@ impl Guests {
         guest.settings.decision(&call.tool, destructive)
     }
 
-    /// Carries a call out, with whoever looks on; none if there is no such server.
+    /// Carries a call out; none if there is no such server. What the server says of its progress goes to `watch`.
     pub async fn call(&self, launcher: &Arc<Launcher>, call: &GuestCall, watch: Option<UnboundedSender<String>>) -> Option<Reply> {
         let guest = self.servers.get(&call.server)?;
         Some(guest.call(launcher, &call.tool, call.arguments.clone(), watch).await)

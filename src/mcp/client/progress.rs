@@ -32,7 +32,7 @@ impl Progress {
         let mut watched = self.lock();
         let Some((to, lines)) = watched.as_mut().filter(|(_, lines)| *lines < LINES) else { return };
         *lines += 1;
-        // Nobody who looks any more is no reason to stop.
+        // That nobody looks on any more is no reason to stop.
         let _ = to.send(line(told));
     }
 }

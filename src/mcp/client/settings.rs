@@ -126,7 +126,7 @@ impl ServerSettings {
         self.tools.as_ref().is_none_or(|tools| tools.iter().any(|name| name == tool))
     }
 
-    /// What holds for a call. What a server says of its tool makes that stricter and never laxer, and not where the person named the tool.
+    /// What holds for a call. That a server calls its tool destructive makes this stricter, unless the person named the tool.
     pub fn decision(&self, tool: &str, destructive: bool) -> Decision {
         match (self.decisions.get(tool), self.decisions.get(EVERY)) {
             (Some(decision), _) => *decision,

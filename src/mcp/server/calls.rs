@@ -83,15 +83,11 @@ impl<'a> Calls<'a> {
     }
 
     /// Takes what the protocol's side asks for, once the session has begun.
-    pub(super) fn take(&mut self, message: Message) -> Result<(), GateError> {
-        match message {
-            Message::Client(_) => Ok(()),
-            Message::Call(request) => {
-                let task = offer::task(&request.name, request.arguments.clone());
-                self.waiting.push_back((request, task));
-                self.start();
-                Ok(())
-            }
+    pub(super) fn take(&mut self, message: Message) {
+        if let Message::Call(request) = message {
+            let task = offer::task(&request.name, request.arguments.clone());
+            self.waiting.push_back((request, task));
+            self.start();
         }
     }
 
@@ -102,7 +98,7 @@ impl<'a> Calls<'a> {
         ended
     }
 
-    /// Waits until all of those that run have ended, and says whose session it was, if nobody did.
+    /// Waits until all of those that run have ended. If nobody has called yet, the beginning of the session is recorded now, with an unknown caller.
     pub(super) async fn end(mut self) -> Result<(), GateError> {
         self.waiting.clear();
         let mut ended = self.begin("unknown").map(drop);

@@ -17,7 +17,7 @@ use super::{
 
 /// Calls that run or wait at the same time.
 const AT_ONCE: usize = 64;
-/// Requests that are known by these names and come here had parameters that are none.
+/// Requests that are known. One of these comes to [`Handler::on_custom_request`] only if its parameters could not be understood.
 const KNOWN: [&str; 3] = ["initialize", "tools/call", "tools/list"];
 
 /// See the module.

@@ -131,9 +131,7 @@ pub async fn serve(
                         break Err(error);
                     },
                 }
-                if let Err(error) = calls.take(message) {
-                    break Err(error.into());
-                }
+                calls.take(message);
             }
             result = &mut service => {
                 over = Some(result);

@@ -137,7 +137,8 @@ fn parse(line: Line) -> Result<Option<ClientJsonRpcMessage>, Box<ServerJsonRpcMe
         return Ok(None);
     }
     let id = value.get("id").and_then(|id| RequestId::deserialize(id).ok());
-    if id.is_none() && value.get("method").is_some() && value.get("id").is_none() {
+    // Nor is anybody waiting for one to a notification.
+    if value.get("method").is_some() && value.get("id").is_none() {
         return Ok(None);
     }
     refuse(ErrorCode::INVALID_REQUEST, format!("this is no message: {error}"), id)

@@ -20,8 +20,9 @@
 //! *Stricter:* caches are read and not written; nothing is hard-linked or cloned; no repository, submodule or linked worktree is made, and no
 //! rebase that stops in its middle; `[git] allow = "full"` is `commit`; patterns hold inside `node_modules` and in the private folders too, and
 //! the folders that they spell out cannot be made; sockets are bound in private folders only; under an allow list there is no loopback but the
-//! proxy's port. *Looser:* a loopback is the machine's; memory and disk space of a call are not bounded; a process that leaves its process
-//! group outlives its call; what a bare repository or a link in the workspace leads to is not looked for. `SECURITY.md` says what each means.
+//! proxy's port. *Looser:* a loopback is the machine's; memory and disk space of a call are not bounded; a process that makes a session of its own
+//! (setsid(2)) outlives its call; what a bare repository or a link in the workspace leads to is not looked for. `SECURITY.md` says what each
+//! means.
 //!
 //! The layers that `[enforcement] require` names are those of Linux. Here Seatbelt takes the place of all three, it is always required, and
 //! where `sandbox-exec` is missing nothing runs.

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{Difference, Direction, Said, Topic};
-use crate::policy::{Access, Anchors, Judge, PathRule, Place, Policy, Reason, group, place};
+use crate::{
+    policy::{Access, Anchors, Judge, PathRule, Place, Policy, Reason, group, place},
+    tools::access::is_private,
+};
 
 /// What is appended to a folder to stand for anything in it that no rule names.
 const ANY: &str = "example";
@@ -42,10 +45,9 @@ struct Verdict {
 impl Verdict {
     fn of(judge: &Judge, path: &Path, access: Access) -> Self {
         let verdict = judge.judge(path, access);
-        let private = || verdict.because.rule.as_ref().is_some_and(|rule| matches!(rule.place, Place::Temporary | Place::PrivateHome));
         let reach = match verdict.allowed {
             false => Reach::Nothing,
-            true if private() => Reach::Private,
+            true if is_private(verdict.because.rule.as_ref()) => Reach::Private,
             true => Reach::Real,
         };
         Self { reach, rule: verdict.because.rule, reason: verdict.because.kind }

@@ -46,7 +46,7 @@ pub enum Began {
     Refused(String),
 }
 
-/// A run that is on record also where nobody waits for its end any more.
+/// Records the run of a hook, as interrupted if it is dropped before its end.
 struct Recording {
     log: Arc<Log>,
     hook: String,

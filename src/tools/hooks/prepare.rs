@@ -7,7 +7,7 @@ use crate::{
     hooks::Hook,
     policy::{Access, Anchors, Judge, Origin, Policy},
     sandbox::{Plan, PlanError, Session},
-    tools::access::is_private,
+    tools::{access::is_private, recorded::milliseconds},
 };
 
 /// Why a hook cannot be run. A session does not begin without a hook that it should have.
@@ -110,12 +110,12 @@ pub fn prepare(hook: Hook, policy: &Policy, session: &Session, cwd: &Path) -> Re
         return Err(PrepareError::Hidden { hook: hook.origin.clone(), program: found.display().to_string() });
     }
     let mut plan = Plan::new(&widened, session).map_err(error)?;
-    plan.limits.wall_ms = plan.limits.wall_ms.min(u64::try_from(hook.timeout.as_millis()).unwrap_or(u64::MAX));
+    plan.limits.wall_ms = plan.limits.wall_ms.min(milliseconds(hook.timeout));
     let environment = plan.environment(&widened, session);
     Ok(Prepared { plan, environment, command, files, hook })
 }
 
-/// Whether a program cannot be read where it lies, whatever else is given.
+/// Whether a program cannot be read where it lies, although its own place was granted.
 fn is_hidden(program: &Path, policy: &Policy, anchors: &Anchors, session: &Session) -> bool {
     let judge = Judge::new(policy, anchors);
     hops(program).last().is_some_and(|real| real.starts_with(&session.state) || !judge.judge(real, Access::Read).allowed)

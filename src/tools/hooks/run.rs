@@ -15,6 +15,7 @@ use crate::{
     tools::{
         VIEW_CHANGED,
         capture::Capture,
+        recorded::milliseconds,
         run::{Finished, Output, run},
     },
 };
@@ -50,7 +51,7 @@ pub struct Ran {
 
 impl Ran {
     fn failed(status: CallStatus, began: Instant, why: String) -> Self {
-        let duration_ms = elapsed(began);
+        let duration_ms = milliseconds(began.elapsed());
         Self { status, duration_ms, answer: Err(why), errors: String::new(), connections: Vec::new(), connections_more: 0 }
     }
 }
@@ -92,7 +93,7 @@ impl RegisteredHook {
             Some((status, why)) => (status, Err(why)),
         };
         let Finished { connections, connections_more, .. } = finished;
-        Ok(Ran { status, duration_ms: elapsed(began), answer, errors, connections, connections_more })
+        Ok(Ran { status, duration_ms: milliseconds(began.elapsed()), answer, errors, connections, connections_more })
     }
 
     /// Why its answer does not count, whatever it is.
@@ -128,8 +129,4 @@ impl RegisteredHook {
 /// If the launcher is gone.
 pub async fn run_once(launcher: &Launcher, prepared: Prepared, cwd: &Path, told: &Told<'_>) -> Result<Ran, LaunchError> {
     RegisteredHook::new(launcher, prepared)?.run(launcher, cwd, told).await
-}
-
-fn elapsed(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -10,6 +10,7 @@
 //! since indentation is often the very thing that tells such places apart.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use similar::TextDiff;
@@ -59,6 +60,7 @@ impl fmt::Display for Tolerance {
     }
 }
 
+/// The passes, the strictest first. They are declared in this order, so that the number of each is its place here.
 const PASSES: [Tolerance; 4] = [Tolerance::Exact, Tolerance::TrailingSpace, Tolerance::Indentation, Tolerance::Punctuation];
 
 /// A hunk that has no place.
@@ -123,7 +125,7 @@ fn numbers(places: &[usize]) -> String {
 /// # Errors
 /// [`MatchError`] for the first hunk without a place.
 pub fn locate(hunks: &[Hunk], lines: &[Cow<'_, str>]) -> Result<Vec<Placement>, MatchError> {
-    let mut haystack = Haystack { passes: [None, None, None, None], lines };
+    let mut haystack = Haystack { passes: Default::default(), lines };
     let mut cursor = 0;
     let mut placements = Vec::with_capacity(hunks.len());
     for (index, hunk) in hunks.iter().enumerate() {
@@ -134,7 +136,7 @@ pub fn locate(hunks: &[Hunk], lines: &[Cow<'_, str>]) -> Result<Vec<Placement>, 
     Ok(placements)
 }
 
-/// The lines as the given tolerance sees them: two lines are equal to it where these are equal.
+/// A line as a tolerance sees it: two lines are equal to it where these are equal.
 fn seen<'a>(line: &'a str, tolerance: Tolerance) -> Cow<'a, str> {
     match tolerance {
         Tolerance::Exact => Cow::Borrowed(line),
@@ -164,20 +166,13 @@ fn fold(line: &str) -> Cow<'_, str> {
 struct Haystack<'a> {
     lines: &'a [Cow<'a, str>],
     /// The lines as each pass sees them, made when first needed.
-    passes: [Option<Vec<Cow<'a, str>>>; 4],
+    passes: [Option<Vec<Cow<'a, str>>>; PASSES.len()],
 }
 
 impl<'a> Haystack<'a> {
     fn seen(&mut self, tolerance: Tolerance) -> &[Cow<'a, str>] {
         let lines = self.lines;
-        let [exact, trailing, indentation, punctuation] = &mut self.passes;
-        let pass = match tolerance {
-            Tolerance::Exact => exact,
-            Tolerance::TrailingSpace => trailing,
-            Tolerance::Indentation => indentation,
-            Tolerance::Punctuation => punctuation,
-        };
-        pass.get_or_insert_with(|| lines.iter().map(|line| seen(line, tolerance)).collect())
+        self.passes[tolerance as usize].get_or_insert_with(|| lines.iter().map(|line| seen(line, tolerance)).collect())
     }
 
     fn locate(&mut self, number: usize, hunk: &Hunk, cursor: usize) -> Result<Placement, MatchError> {
@@ -302,7 +297,7 @@ impl<'a> Haystack<'a> {
 
     /// The start of the window with the most lines in common; where no line is, the line most like the first that is not blank.
     fn nearest(&mut self, old: &[&str]) -> Option<usize> {
-        let mut wanted: std::collections::HashMap<Cow<'_, str>, Vec<usize>> = std::collections::HashMap::new();
+        let mut wanted: HashMap<Cow<'_, str>, Vec<usize>> = HashMap::new();
         for (offset, line) in old.iter().enumerate() {
             if !line.trim().is_empty() {
                 // A line that stands in the hunk very often tells nothing about where the hunk begins.

@@ -19,7 +19,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::worker::path::normalize;
+use crate::worker::path::{PATH_BYTES, normalize};
 use crate::worker::text::quote;
 
 /// The largest patch, in bytes.
@@ -28,8 +28,6 @@ pub const PATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const FILES: usize = 1000;
 /// The most hunks in one patch.
 pub const HUNKS: usize = 10_000;
-/// Linux's `PATH_MAX`.
-const PATH_BYTES: usize = 4096;
 const QUOTED_CHARACTERS: usize = 120;
 
 const BEGIN: &str = "*** Begin Patch";
