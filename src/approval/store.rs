@@ -77,17 +77,6 @@ pub enum Lapsed {
     PolicyChanged,
 }
 
-impl Lapsed {
-    /// In words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::ElsewhereGiven => "given in another repository",
-            Self::PolicyChanged => "given under another policy, or before it changed",
-        }
-    }
-}
-
 impl Grant {
     /// A new one, given now.
     pub fn new(permission: Permission, scope: Scope, repository: Repository, policy: (&str, &str), now: u64) -> Self {
@@ -172,11 +161,6 @@ impl Store {
     /// The one in a state folder. Nothing is looked at yet.
     pub fn new(state: &Path) -> Self {
         Self { path: state.join("grants.json") }
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// All grants, those that hold no more included. No file is no grants.
@@ -291,7 +275,7 @@ mod tests {
         store.add(&one).unwrap();
         store.add(&other).unwrap();
         assert_eq!(store.load().unwrap(), [one.clone(), other.clone()]);
-        assert_eq!(fs::metadata(store.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&store.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(store.remove(|grant| grant.id == one.id).unwrap(), 1);
         assert_eq!(store.load().unwrap(), [other]);
         assert_eq!(store.remove(|grant| grant.id == one.id).unwrap(), 0);
@@ -322,23 +306,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         store.add(&grant(folder.path(), words(&["make"]))).unwrap();
-        fs::set_permissions(store.path(), fs::Permissions::from_mode(0o620)).unwrap();
+        fs::set_permissions(&store.path, fs::Permissions::from_mode(0o620)).unwrap();
         assert!(matches!(store.load(), Err(StoreError::NotPrivate { .. })));
         assert!(matches!(store.add(&grant(folder.path(), words(&["x"]))), Err(StoreError::NotPrivate { .. })));
-        fs::set_permissions(store.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&store.path, fs::Permissions::from_mode(0o600)).unwrap();
         for text in ["", "{", "[]", "{\"v\":2,\"grants\":[]}", "{\"v\":1,\"grants\":[],\"x\":1}"] {
-            fs::write(store.path(), text).unwrap();
+            fs::write(&store.path, text).unwrap();
             assert!(matches!(store.load(), Err(StoreError::Malformed { .. })), "{text}");
         }
         let mut empty = grant(folder.path(), words(&[]));
-        fs::write(store.path(), serde_json::to_string(&Contents { v: 1, grants: vec![empty.clone()] }).unwrap()).unwrap();
+        fs::write(&store.path, serde_json::to_string(&Contents { v: 1, grants: vec![empty.clone()] }).unwrap()).unwrap();
         assert!(matches!(store.load(), Err(StoreError::Malformed { .. })));
         empty.permission = Permission::Reading;
         empty.scope = Scope::Session;
-        fs::write(store.path(), serde_json::to_string(&Contents { v: 1, grants: vec![empty] }).unwrap()).unwrap();
+        fs::write(&store.path, serde_json::to_string(&Contents { v: 1, grants: vec![empty] }).unwrap()).unwrap();
         assert!(matches!(store.load(), Err(StoreError::Malformed { .. })));
-        fs::remove_file(store.path()).unwrap();
-        std::os::unix::fs::symlink("/dev/null", store.path()).unwrap();
+        fs::remove_file(&store.path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &store.path).unwrap();
         assert!(store.load().is_err());
     }
 
