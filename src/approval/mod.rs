@@ -17,7 +17,6 @@ pub mod facts;
 pub mod program;
 pub mod question;
 mod reading;
-pub mod report;
 pub mod shell;
 pub mod store;
 pub mod trust;

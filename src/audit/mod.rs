@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod line;
 pub mod log;
 mod metadata;
+pub mod questions;
 pub mod reading;
 pub mod record;
 pub mod report;
