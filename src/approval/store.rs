@@ -36,6 +36,9 @@ pub struct Repository {
 
 impl Repository {
     /// Looks at the folder.
+    ///
+    /// # Errors
+    /// If it is not there, or cannot be looked at.
     pub fn of(workspace: &Path) -> io::Result<Self> {
         let found = fs::metadata(workspace)?;
         let born = found.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
@@ -95,7 +98,10 @@ impl Grant {
         }
     }
 
-    /// Whether it holds in this repository, under this policy, at this time.
+    /// Whether it holds in this repository, under this policy, at this time: seconds since 1970.
+    ///
+    /// # Errors
+    /// If it does not, with the first reason.
     pub fn holds(&self, repository: &Repository, fingerprint: &str, now: u64) -> Result<(), Lapsed> {
         if now >= self.ends || now < self.given.saturating_sub(CLOCK_SLACK) {
             Err(Lapsed::Expired)
@@ -164,6 +170,9 @@ impl Store {
     }
 
     /// All grants, those that hold no more included. No file is no grants.
+    ///
+    /// # Errors
+    /// If there is a file that cannot be read, that others could have written, or that makes no sense.
     pub fn load(&self) -> Result<Vec<Grant>, StoreError> {
         let error = |source| StoreError::System { path: self.path.clone(), doing: "read", source };
         let file = match fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(&self.path) {
@@ -201,6 +210,9 @@ impl Store {
     }
 
     /// Adds one.
+    ///
+    /// # Errors
+    /// As [`Store::load`], or if the file cannot be written.
     pub fn add(&self, grant: &Grant) -> Result<(), StoreError> {
         self.change(|grants| {
             grants.push(grant.clone());
@@ -210,6 +222,9 @@ impl Store {
     }
 
     /// Takes away those that `which` names; says how many there were.
+    ///
+    /// # Errors
+    /// As [`Store::add`].
     pub fn remove(&self, which: impl Fn(&Grant) -> bool) -> Result<usize, StoreError> {
         let mut gone = 0;
         self.change(|grants| {
