@@ -11,6 +11,7 @@ mod metadata;
 pub mod questions;
 pub mod reading;
 pub mod record;
+mod remembered;
 pub mod report;
 pub mod retention;
 pub mod schema;
