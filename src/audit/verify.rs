@@ -172,7 +172,7 @@ struct LogPass<'a> {
 /// If a file cannot be read.
 pub fn verify_log(files: &[PathBuf], name: Option<&str>, trust: &Trust, known: Option<&Known>) -> Result<Verdict, VerifyError> {
     let name = name.unwrap_or_default().to_owned();
-    let walk = Walk::new(&name, None);
+    let walk = Walk::new(&name);
     let mut pass = LogPass { trust, known, name, walk, key: None, id: None, public: None, signed: 0, erased: 0, closed: false, last: None };
     let mut running = false;
     for path in files {
@@ -408,7 +408,7 @@ pub fn verify_ledger(
     file.lock_shared().map_err(error)?;
     let mut reader = BufReader::with_capacity(256 * 1024, file);
     let mut buffer = Vec::new();
-    let mut walk = Walk::new(LEDGER, None);
+    let mut walk = Walk::new(LEDGER);
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
     let mut keys: BTreeMap<String, Option<Key>> = BTreeMap::new();
     let mut reached = anchor.is_none();

@@ -92,7 +92,7 @@ pub struct Session {
     /// What else happened.
     pub moments: List<Moment>,
     /// What was granted, and used.
-    pub grants: List<Grants>,
+    pub grants: List<SessionGrant>,
     /// Refusals, the most frequent rule first.
     pub denials: Vec<Denials>,
     /// What looks like somebody trying doors.
@@ -237,7 +237,7 @@ pub struct Moment {
 
 /// A grant, as a session saw it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Grants {
+pub struct SessionGrant {
     /// Its id.
     pub grant: String,
     /// What it allows.
