@@ -175,7 +175,7 @@ impl Reading {
         }
     }
 
-    /// Opens a command level by level, and gives what is no further level of the same command.
+    /// Opens a command level by level, and returns what its last level runs besides: several commands, a text, or nothing.
     fn levels(&mut self, command: &mut JudgedCommand, depth: usize) -> Opened {
         let mut words = command.simple.words.clone();
         let redirects = !command.simple.redirects.is_empty();

@@ -115,7 +115,7 @@ impl Grant {
     }
 }
 
-/// Seconds by which a clock may have been set back before a grant that seems to come from the future holds no more.
+/// Seconds by which the clock may have been set back since a grant was given. One that seems to be from further in the future does not hold.
 const CLOCK_SLACK: u64 = 24 * 60 * 60;
 
 /// Why grants could not be read or kept. Reading that fails stops a session: a person who revoked one must not find it in force, nor one who gave

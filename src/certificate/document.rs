@@ -110,7 +110,7 @@ pub fn certificate(subject: &Subject, statements: &[Statement], sign: &Sign<'_>)
     body
 }
 
-/// What is signed is told from everything else that the log's key signs.
+/// What is signed: its first line keeps the signature from passing for one of something else that the log's key signs.
 fn statement(bytes: &[u8]) -> Vec<u8> {
     [b"portcullis certificate 1\n", bytes].concat()
 }

@@ -188,7 +188,7 @@ type Entry = (HostRule, (String, Origin));
 pub struct HostRules {
     allow: Vec<Vec<Entry>>,
     deny: Vec<Entry>,
-    /// There is a rule that is none, which loading excludes: nothing is allowed then.
+    /// A rule does not parse, which loading excludes: nothing is allowed then.
     broken: bool,
 }
 

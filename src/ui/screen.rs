@@ -1,4 +1,4 @@
-//! A session as a person watches it: progress on standard error, the answer on standard output.
+//! A session as it goes by: in words for a person who watches, or as lines of JSON for a program.
 
 use std::io::{self, Write};
 

@@ -109,7 +109,7 @@ const fn look(kind: LineKind) -> (&'static str, Tone) {
     }
 }
 
-/// By which a row that goes on is known.
+/// Marks a row that goes on with the line above it.
 const MARK: char = '┊';
 /// What stands before such a row.
 const GOES_ON: &str = "  ┊ ";
