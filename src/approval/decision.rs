@@ -12,17 +12,13 @@
 //!   words, wherever those stand. Whatever else it may hold meets the sandbox.
 //! - Where no rule decides, `[approval] ask` does. A text over the budget asks, if there is any rule that it could hide something from.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    ops::Range,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     binding::Binaries,
-    builtin,
-    facts::{self, Fact},
-    shell::{self, Dialect, MOST_COMMANDS, Opaque, Shape, Simple, Word},
-    unwrap::{Opened, open},
+    facts::Fact,
+    reading::{JudgedCommand, Level, Reading, given},
+    shell::{Dialect, Opaque, Shape, Word},
 };
 use crate::policy::{Ask, CommandRule, Decision, Given, Policy, Reach, command::file_name, reach};
 
@@ -44,45 +40,6 @@ pub enum Judgement {
         /// Why, with the rule's file and line.
         reason: String,
     },
-}
-
-/// One level of a command: what was written, or what a wrapper runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Level {
-    /// The program and its arguments.
-    pub words: Vec<Word>,
-    /// What there is to know of it.
-    pub facts: Vec<Fact>,
-    /// Whether who allows the next level allows this one.
-    transparent: bool,
-}
-
-/// One simple command of a text, with what its wrappers run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JudgedCommand {
-    /// The simple command as it was read.
-    pub simple: Simple,
-    /// What it stands in, outermost first, such as `sh -c` or `find -exec`.
-    pub within: Vec<String>,
-    /// The command, then what it runs, what that runs, and so on.
-    pub levels: Vec<Level>,
-    /// What there is to know of its assignments and redirections.
-    pub facts: Vec<Fact>,
-    /// What the rules say of it; `None` where no rule matches, so that `[approval]` decides.
-    pub decision: Option<Decision>,
-    /// The rule that decided, with its file and line.
-    pub rule: Option<CommandRule>,
-    /// Whether the rule matches only if a word that is not known turns out to be the rule's.
-    pub perhaps: bool,
-    /// Where it stands in the text, in bytes; for a command in a text in the text, where that stands.
-    pub span: Range<usize>,
-}
-
-impl JudgedCommand {
-    /// Whether a rule matches it, at any of its levels, whether or not the rule decided.
-    pub fn reached_by(&self, rule: &CommandRule) -> Reach {
-        self.levels.iter().map(|level| reach(rule, &given(&level.words))).max().unwrap_or(Reach::No)
-    }
 }
 
 /// The judgement on a text, with all that a person would want to be shown.
@@ -176,9 +133,7 @@ impl Rules {
 
     /// Judges a text.
     pub fn judge(&self, text: &str) -> Judged {
-        let mut reading = Reading { opaque: None, commands: Vec::new(), functions: BTreeSet::new(), set: BTreeSet::new(), found: 0 };
-        reading.text(text, self.dialect, &[], None, 0);
-        let Reading { opaque, mut commands, functions, set, .. } = reading;
+        let Reading { opaque, mut commands, functions, set, .. } = Reading::of(text, self.dialect);
         // What a rule may need to find elsewhere, split once and only if it is needed.
         let mut elsewhere: Option<BTreeSet<String>> = None;
         let undisturbed = opaque.is_none() && set.iter().all(|variable| variable.keeps_rules());
@@ -327,14 +282,11 @@ impl Rules {
             return None;
         }
         let mut given = given(&level.words);
-        let (policy, person) = match whose {
-            Whose::Policy => (Some(self.named(program)), None),
-            Whose::Person => (None, Some(self.granted.iter())),
+        let rules: Box<dyn Iterator<Item = &CommandRule>> = match whose {
+            Whose::Policy => Box::new(self.named(program)),
+            Whose::Person => Box::new(self.granted.iter()),
         };
-        policy
-            .into_iter()
-            .flatten()
-            .chain(person.into_iter().flatten())
+        rules
             .filter(|rule| rule.decision == Decision::Allow)
             .filter(|rule| {
                 let Some(name) = rule.prefix.first().filter(|name| self.binaries.binds(name, program)) else { return false };
@@ -374,15 +326,6 @@ fn because(rule: &CommandRule) -> String {
     format!("{} (rule `{}`, {})", rule.why, rule.prefix.join(" "), rule.origin)
 }
 
-fn given(words: &[Word]) -> Vec<Given<'_>> {
-    let given = |word| match (Word::literal(word), word.shape) {
-        (Some(text), _) => Given::Known(text),
-        (None, Shape::Any) => Given::Any,
-        (None, _) => Given::One,
-    };
-    words.iter().map(given).collect()
-}
-
 /// The words of a text with all of the shell's punctuation taken for blanks; once with quotes among it, and once with quotes taken away.
 fn bare_words(text: &str) -> [Vec<String>; 2] {
     let text = text.replace("${IFS}", " ").replace("$IFS", " ");
@@ -401,155 +344,4 @@ enum Whose {
     Policy,
     /// What a person has allowed besides.
     Person,
-}
-
-/// A variable that a text sets.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Variable {
-    name: String,
-    /// Whether it goes into the environment of a command.
-    exported: bool,
-}
-
-impl Variable {
-    fn keeps_rules(&self) -> bool {
-        if self.exported { facts::harmless(&self.name) } else { facts::local(&self.name) }
-    }
-}
-
-/// What was read so far of a text and the texts in it.
-struct Reading {
-    opaque: Option<Opaque>,
-    commands: Vec<JudgedCommand>,
-    functions: BTreeSet<String>,
-    set: BTreeSet<Variable>,
-    found: usize,
-}
-
-impl Reading {
-    fn note(&mut self, opaque: Opaque) {
-        if self.opaque.as_ref().is_none_or(|first| opaque.over_budget && !first.over_budget) {
-            self.opaque = Some(opaque);
-        }
-    }
-
-    fn full(&self) -> bool {
-        self.opaque.as_ref().is_some_and(|opaque| opaque.over_budget)
-    }
-
-    /// Reads a text; one in a text has the `place` of the word that holds it.
-    fn text(&mut self, text: &str, dialect: Dialect, within: &[String], place: Option<&Range<usize>>, depth: usize) {
-        let script = shell::read(text, dialect, depth, self.found);
-        self.found += script.commands.len();
-        self.functions.extend(script.functions);
-        if let Some(mut opaque) = script.opaque {
-            if let Some(place) = place {
-                opaque.span = place.clone();
-            }
-            self.note(opaque);
-        }
-        for simple in script.commands {
-            if self.full() {
-                return;
-            }
-            let span = place.cloned().unwrap_or_else(|| simple.span.clone());
-            self.simple(simple, within, span, depth);
-        }
-    }
-
-    /// A variable that is set for what follows.
-    fn set(&mut self, name: &str, exported: bool, span: &Range<usize>) {
-        // The shell reads what follows by these, or runs what they hold.
-        if matches!(name, "BASH_ENV" | "ENV" | "PS4" | "PS0" | "PROMPT_COMMAND" | "SHELLOPTS" | "BASHOPTS" | "POSIXLY_CORRECT") {
-            self.note(Opaque::new(format!("a value for {name}, which the shell runs or reads by"), span.clone()));
-        }
-        self.set.insert(Variable { name: name.to_owned(), exported });
-    }
-
-    fn simple(&mut self, simple: Simple, within: &[String], span: Range<usize>, depth: usize) {
-        let exported = !simple.words.is_empty();
-        for assignment in &simple.assignments {
-            self.set(&assignment.name, exported, &span);
-        }
-        let facts = facts::of_surroundings(&simple.assignments, &simple.redirects);
-        let mut command = JudgedCommand {
-            simple,
-            within: within.to_vec(),
-            levels: Vec::new(),
-            facts,
-            decision: None,
-            rule: None,
-            perhaps: false,
-            span: span.clone(),
-        };
-        let last = self.levels(&mut command, depth);
-        self.commands.push(command);
-        match last {
-            Opened::Text { text, dialect, by, span: place } => {
-                let place = if within.is_empty() { place } else { span };
-                if dialect.is_none() {
-                    self.note(Opaque::new(format!("a text for `{by}`, whose grammar is not read here"), place.clone()));
-                }
-                self.text(&text, dialect.unwrap_or(Dialect::Bash), &inside(within, by), Some(&place), depth + 1);
-            }
-            Opened::Commands { commands, by, .. } => {
-                let within = inside(within, by);
-                for words in commands {
-                    self.found += 1;
-                    if self.found > MOST_COMMANDS {
-                        return self.note(Opaque::budget(format!("more than {MOST_COMMANDS} commands"), span));
-                    }
-                    self.simple(Simple { words, span: span.clone(), ..Simple::default() }, &within, span.clone(), depth + 1);
-                }
-            }
-            Opened::Program | Opened::Opaque(_) => {}
-        }
-    }
-
-    /// Opens a command level by level, and gives what is no further level of the same command.
-    fn levels(&mut self, command: &mut JudgedCommand, depth: usize) -> Opened {
-        let mut words = command.simple.words.clone();
-        let redirects = !command.simple.redirects.is_empty();
-        while !words.is_empty() {
-            if depth + command.levels.len() > shell::DEEPEST {
-                self.note(Opaque::budget(format!("more than {} levels of nesting", shell::DEEPEST), command.span.clone()));
-                return Opened::Program;
-            }
-            if words.first().and_then(Word::literal).is_none() {
-                self.note(Opaque::new("a program that is not known before it runs", command.span.clone()));
-            }
-            if let Some(what) = builtin::opaque(&words, redirects).or_else(|| facts::hides_command(&words)) {
-                self.note(Opaque::new(what, command.span.clone()));
-            }
-            let mut facts = facts::of_words(&words);
-            for name in builtin::sets(&words) {
-                self.set(&name, true, &command.span);
-                if facts::poisons(&name) {
-                    facts.push(Fact::SetsVariable { name });
-                }
-            }
-            let opened = open(&words);
-            let transparent = matches!(opened, Opened::Commands { transparent: true, .. });
-            command.levels.push(Level { words, facts, transparent });
-            match opened {
-                Opened::Commands { mut commands, assignments, .. } if commands.len() == 1 => {
-                    for assignment in &assignments {
-                        self.set(&assignment.name, true, &command.span);
-                    }
-                    command.facts.extend(facts::of_surroundings(&assignments, &[]));
-                    words = commands.pop().unwrap_or_default();
-                }
-                Opened::Opaque(what) => {
-                    self.note(Opaque::new(what, command.span.clone()));
-                    return Opened::Program;
-                }
-                other => return other,
-            }
-        }
-        Opened::Program
-    }
-}
-
-fn inside(within: &[String], by: String) -> Vec<String> {
-    within.iter().cloned().chain([by]).collect()
 }

@@ -16,7 +16,7 @@ pub mod decision;
 pub mod facts;
 pub mod program;
 pub mod question;
-pub mod report;
+mod reading;
 pub mod shell;
 pub mod store;
 pub mod trust;
@@ -24,8 +24,9 @@ pub mod unwrap;
 
 pub use approver::{Approver, NoProgram};
 pub use binding::Binaries;
-pub use decision::{Judged, JudgedCommand, Judgement, Level, Rules, judge};
+pub use decision::{Judged, Judgement, Rules, judge};
 pub use question::{Answer, Answered, Asker, By, Nobody, Question};
+pub use reading::{JudgedCommand, Level};
 pub use store::{Grant, Repository, Store, StoreError};
 
 pub use crate::policy::{Permission, Scope, Wider};

@@ -229,7 +229,7 @@ impl Question {
         match &self.subject {
             Subject::Command { text, parts, opaque, background } => {
                 page.title(if *background { "run in the background" } else { "run" });
-                page.text(LineKind::Text, text);
+                page.text(text);
                 page.parts(parts, opaque.as_deref());
             }
             Subject::Patch { text } => {
@@ -246,7 +246,7 @@ impl Question {
             }
             Subject::Call { text } => {
                 page.title(&format!("call {}", self.tool));
-                page.text(LineKind::Text, text);
+                page.text(text);
             }
             Subject::Wider { wider, reason, warnings, repeats } => {
                 page.title("grant wider access");
@@ -255,10 +255,10 @@ impl Question {
                     page.line(LineKind::Warning, warning);
                 }
                 page.title("the reason given");
-                page.text(LineKind::Text, reason);
+                page.text(reason);
                 if let Some(command) = repeats {
                     page.title("then run again, confined; what it has done already is not undone");
-                    page.text(LineKind::Text, command);
+                    page.text(command);
                 }
             }
         }
@@ -295,9 +295,9 @@ impl Page {
         self.line(LineKind::Title, text);
     }
 
-    fn text(&mut self, kind: LineKind, text: &str) {
+    fn text(&mut self, text: &str) {
         for line in text.split('\n') {
-            self.line(kind, line);
+            self.line(LineKind::Text, line);
         }
     }
 

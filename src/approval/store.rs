@@ -36,6 +36,9 @@ pub struct Repository {
 
 impl Repository {
     /// Looks at the folder.
+    ///
+    /// # Errors
+    /// If it is not there, or cannot be looked at.
     pub fn of(workspace: &Path) -> io::Result<Self> {
         let found = fs::metadata(workspace)?;
         let born = found.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
@@ -77,17 +80,6 @@ pub enum Lapsed {
     PolicyChanged,
 }
 
-impl Lapsed {
-    /// In words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::ElsewhereGiven => "given in another repository",
-            Self::PolicyChanged => "given under another policy, or before it changed",
-        }
-    }
-}
-
 impl Grant {
     /// A new one, given now.
     pub fn new(permission: Permission, scope: Scope, repository: Repository, policy: (&str, &str), now: u64) -> Self {
@@ -106,7 +98,10 @@ impl Grant {
         }
     }
 
-    /// Whether it holds in this repository, under this policy, at this time.
+    /// Whether it holds in this repository, under this policy, at this time: seconds since 1970.
+    ///
+    /// # Errors
+    /// If it does not, with the first reason.
     pub fn holds(&self, repository: &Repository, fingerprint: &str, now: u64) -> Result<(), Lapsed> {
         if now >= self.ends || now < self.given.saturating_sub(CLOCK_SLACK) {
             Err(Lapsed::Expired)
@@ -120,7 +115,7 @@ impl Grant {
     }
 }
 
-/// Seconds by which a clock may have been set back before a grant that seems to come from the future holds no more.
+/// Seconds by which the clock may have been set back since a grant was given. One that seems to be from further in the future does not hold.
 const CLOCK_SLACK: u64 = 24 * 60 * 60;
 
 /// Why grants could not be read or kept. Reading that fails stops a session: a person who revoked one must not find it in force, nor one who gave
@@ -174,12 +169,10 @@ impl Store {
         Self { path: state.join("grants.json") }
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// All grants, those that hold no more included. No file is no grants.
+    ///
+    /// # Errors
+    /// If there is a file that cannot be read, that others could have written, or that makes no sense.
     pub fn load(&self) -> Result<Vec<Grant>, StoreError> {
         let error = |source| StoreError::System { path: self.path.clone(), doing: "read", source };
         let file = match fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(&self.path) {
@@ -217,6 +210,9 @@ impl Store {
     }
 
     /// Adds one.
+    ///
+    /// # Errors
+    /// As [`Store::load`], or if the file cannot be written.
     pub fn add(&self, grant: &Grant) -> Result<(), StoreError> {
         self.change(|grants| {
             grants.push(grant.clone());
@@ -226,6 +222,9 @@ impl Store {
     }
 
     /// Takes away those that `which` names; says how many there were.
+    ///
+    /// # Errors
+    /// As [`Store::add`].
     pub fn remove(&self, which: impl Fn(&Grant) -> bool) -> Result<usize, StoreError> {
         let mut gone = 0;
         self.change(|grants| {
@@ -291,7 +290,7 @@ mod tests {
         store.add(&one).unwrap();
         store.add(&other).unwrap();
         assert_eq!(store.load().unwrap(), [one.clone(), other.clone()]);
-        assert_eq!(fs::metadata(store.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&store.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(store.remove(|grant| grant.id == one.id).unwrap(), 1);
         assert_eq!(store.load().unwrap(), [other]);
         assert_eq!(store.remove(|grant| grant.id == one.id).unwrap(), 0);
@@ -322,23 +321,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path());
         store.add(&grant(folder.path(), words(&["make"]))).unwrap();
-        fs::set_permissions(store.path(), fs::Permissions::from_mode(0o620)).unwrap();
+        fs::set_permissions(&store.path, fs::Permissions::from_mode(0o620)).unwrap();
         assert!(matches!(store.load(), Err(StoreError::NotPrivate { .. })));
         assert!(matches!(store.add(&grant(folder.path(), words(&["x"]))), Err(StoreError::NotPrivate { .. })));
-        fs::set_permissions(store.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&store.path, fs::Permissions::from_mode(0o600)).unwrap();
         for text in ["", "{", "[]", "{\"v\":2,\"grants\":[]}", "{\"v\":1,\"grants\":[],\"x\":1}"] {
-            fs::write(store.path(), text).unwrap();
+            fs::write(&store.path, text).unwrap();
             assert!(matches!(store.load(), Err(StoreError::Malformed { .. })), "{text}");
         }
         let mut empty = grant(folder.path(), words(&[]));
-        fs::write(store.path(), serde_json::to_string(&Contents { v: 1, grants: vec![empty.clone()] }).unwrap()).unwrap();
+        fs::write(&store.path, serde_json::to_string(&Contents { v: 1, grants: vec![empty.clone()] }).unwrap()).unwrap();
         assert!(matches!(store.load(), Err(StoreError::Malformed { .. })));
         empty.permission = Permission::Reading;
         empty.scope = Scope::Session;
-        fs::write(store.path(), serde_json::to_string(&Contents { v: 1, grants: vec![empty] }).unwrap()).unwrap();
+        fs::write(&store.path, serde_json::to_string(&Contents { v: 1, grants: vec![empty] }).unwrap()).unwrap();
         assert!(matches!(store.load(), Err(StoreError::Malformed { .. })));
-        fs::remove_file(store.path()).unwrap();
-        std::os::unix::fs::symlink("/dev/null", store.path()).unwrap();
+        fs::remove_file(&store.path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &store.path).unwrap();
         assert!(store.load().is_err());
     }
 

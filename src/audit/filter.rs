@@ -1,18 +1,13 @@
 //! Which records of a log are wanted. What is asked of a call holds for all records of that call.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use super::{
     reading::Entry,
     record::{CallStatus, Event},
+    remembered::{Remembered, call_of},
 };
 use crate::egress::Ending;
-
-/// Calls that are remembered, so that memory stays flat however long a log is.
-const CALLS: usize = 65_536;
 
 /// What is asked for; everything that is set has to hold.
 #[derive(Debug, Clone, Default)]
@@ -49,14 +44,13 @@ impl Filter {
 pub struct Filtering<'a> {
     filter: &'a Filter,
     /// Whether tool, decision, path and host of a call are as asked.
-    calls: HashMap<(String, String), bool>,
-    order: VecDeque<(String, String)>,
+    calls: Remembered<bool>,
 }
 
 impl<'a> Filtering<'a> {
     /// At the log's beginning.
     pub fn new(filter: &'a Filter) -> Self {
-        Self { filter, calls: HashMap::new(), order: VecDeque::new() }
+        Self { filter, calls: Remembered::default() }
     }
 
     /// Whether the next record of the log is wanted.
@@ -75,23 +69,15 @@ impl<'a> Filtering<'a> {
         if !asks {
             return true;
         }
-        let Some(call) = entry.text("call") else { return false };
-        let key = (entry.session.clone(), call.to_owned());
+        let Some(call) = call_of(entry) else { return false };
         let mentions = |wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| mentions(entry, wanted));
         if entry.name == "call_intent" {
             let is = |field: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| entry.text(field) == Some(wanted));
             let fits = is("tool", &filter.tool) && is("decision", &filter.decision) && mentions(&filter.path) && mentions(&filter.host);
-            if self.calls.insert(key.clone(), fits).is_none() {
-                self.order.push_back(key);
-                if self.order.len() > CALLS
-                    && let Some(oldest) = self.order.pop_front()
-                {
-                    self.calls.remove(&oldest);
-                }
-            }
+            self.calls.insert(call, fits);
             return fits;
         }
-        if self.calls.get(&key).copied().unwrap_or(false) {
+        if self.calls.get(&call).copied().unwrap_or(false) {
             return true;
         }
         // A path or host that only turns up among what was refused.

@@ -126,11 +126,6 @@ impl Keys {
         Self { folder: folder.to_path_buf() }
     }
 
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// The key that is used now; made, if there is none.
     ///
     /// # Errors
@@ -234,7 +229,7 @@ mod tests {
         let keys = Keys::of(state.path());
         let first = keys.current().unwrap();
         assert_eq!(keys.current().unwrap().id, first.id);
-        let path = keys.folder().join(format!("{}.key", first.id));
+        let path = keys.folder.join(format!("{}.key", first.id));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let second = keys.rotate().unwrap();
         assert_eq!(keys.current().unwrap().id, second.id);
@@ -246,13 +241,13 @@ mod tests {
     fn a_key_that_others_can_read_or_that_is_none_is_not_used() {
         let state = tempfile::tempdir().unwrap();
         let keys = Keys::of(state.path());
-        let path = keys.folder().join(format!("{}.key", keys.current().unwrap().id));
+        let path = keys.folder.join(format!("{}.key", keys.current().unwrap().id));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(keys.current(), Err(KeyError::Exposed { .. })));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "seal 00\n").unwrap();
         assert!(matches!(keys.current(), Err(KeyError::Malformed { .. })));
-        fs::write(keys.folder().join(CURRENT), "../../etc/passwd").unwrap();
+        fs::write(keys.folder.join(CURRENT), "../../etc/passwd").unwrap();
         assert!(matches!(keys.current(), Err(KeyError::Malformed { .. })));
     }
 

@@ -122,6 +122,9 @@ pub struct Lines<R> {
 
 impl Lines<File> {
     /// Opens a file.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, ReadingError> {
         let file = File::open(path).map_err(|source| ReadingError::System { path: path.to_path_buf(), source })?;
         Ok(Self::new(file))
@@ -180,6 +183,9 @@ impl SessionFiles {
     }
 
     /// Calls `each` with every line of all parts, until it says no.
+    ///
+    /// # Errors
+    /// If a part cannot be read.
     pub fn read(&self, mut each: impl FnMut(Line) -> bool) -> Result<(), ReadingError> {
         for path in &self.parts {
             for line in Lines::open(path)? {
@@ -202,6 +208,9 @@ fn is_path(named: &str) -> bool {
 }
 
 /// What was named: an id, the beginning of one, `last`, or a file (a path with a slash, or ending in .jsonl).
+///
+/// # Errors
+/// If there is no such log in the folder, or more than one whose id begins so. Whether a file that was named is there is found when it is read.
 pub fn find(folder: &Path, named: Option<&str>) -> Result<SessionFiles, ReadingError> {
     let named = named.unwrap_or("last");
     if is_path(named) {

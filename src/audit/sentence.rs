@@ -115,6 +115,18 @@ fn outcome(status_of: CallStatus, exit_code: Option<i32>, duration_ms: u64, outp
     Sentence::new(mood, word, format!("{code}{}, {output_bytes} bytes of output", milliseconds(duration_ms)))
 }
 
+/// What came of a connection, in two words, and why.
+fn came_of(ending: &Ending) -> (Mood, &'static str, Option<String>) {
+    let not_let_out = |why| (Mood::Bad, "not let out", why);
+    match ending {
+        Ending::Served => (Mood::Plain, "connected", None),
+        Ending::Unreachable(why) => (Mood::Caution, "not reached", Some(clipped(why))),
+        Ending::Refused(reason) => not_let_out(serde_json::to_value(reason).ok().and_then(|reason| reason.as_str().map(str::to_owned))),
+        Ending::NoHost(why) => not_let_out(Some(clipped(why))),
+        Ending::OtherName(other) => not_let_out(Some(format!("another host was named in it: {}", clipped(other)))),
+    }
+}
+
 /// The record in words.
 pub fn sentence(entry: &Entry) -> Sentence {
     use Mood::{Bad, Caution, Faint, Good, Plain};
@@ -190,19 +202,9 @@ pub fn sentence(entry: &Entry) -> Sentence {
         }
         Event::Connection { target, ending, rule, method, address, sent, received, duration_ms, .. } => {
             let method = method.as_ref().map(|method| format!("{} ", clipped(method))).unwrap_or_default();
-            let (mood, word) = match ending {
-                Ending::Served => (Plain, "connected"),
-                Ending::Unreachable(_) => (Caution, "not reached"),
-                _ => (Bad, "not let out"),
-            };
+            let (mood, word, why) = came_of(ending);
             let address = address.map(|address| format!(" at {address}")).unwrap_or_default();
             let passed = format!("{sent} bytes out, {received} in, {}", milliseconds(*duration_ms));
-            let why = match ending {
-                Ending::Served => None,
-                Ending::Refused(reason) => serde_json::to_value(reason).ok().and_then(|reason| reason.as_str().map(str::to_owned)),
-                Ending::NoHost(why) | Ending::Unreachable(why) => Some(clipped(why)),
-                Ending::OtherName(other) => Some(format!("another host was named in it: {}", clipped(other))),
-            };
             let said = Sentence::new(mood, word, format!("{method}{}{address}: {passed}", clipped(target)));
             said.with(mood, why).with(Faint, rule.as_ref().map(|rule| clipped(rule)))
         }

@@ -132,18 +132,17 @@ pub struct Walk {
 
 impl Walk {
     /// Before the first line of `name`.
-    pub fn new(name: &str, seal: Option<&hmac::Key>) -> Self {
+    pub fn new(name: &str) -> Self {
         let chain = Chain::new(name, None);
-        let mac = Chain::new(name, seal).mac;
-        Self { chain, mac, next: 0, missing: BTreeSet::new(), adrift: false, line: 0, findings: Vec::new(), more: 0 }
+        Self { chain, mac: None, next: 0, missing: BTreeSet::new(), adrift: false, line: 0, findings: Vec::new(), more: 0 }
     }
 
-    /// Takes the name from the first record, before any was gone by.
+    /// Takes the name from the first record. To be called before the first step.
     pub fn named(&mut self, name: &str) {
         self.chain = Chain::new(name, None);
     }
 
-    /// With the key that only the first line names.
+    /// Checks seals with the key that the first line names. To be called before the first step.
     pub fn sealed_by(&mut self, name: &str, seal: &hmac::Key) {
         self.mac = Chain::new(name, Some(seal)).mac;
     }

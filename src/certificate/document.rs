@@ -110,7 +110,7 @@ pub fn certificate(subject: &Subject, statements: &[Statement], sign: &Sign<'_>)
     body
 }
 
-/// What is signed is told from everything else that the log's key signs.
+/// What is signed: its first line keeps the signature from passing for one of something else that the log's key signs.
 fn statement(bytes: &[u8]) -> Vec<u8> {
     [b"portcullis certificate 1\n", bytes].concat()
 }
@@ -128,23 +128,23 @@ pub fn kept(state: &Path, fingerprint: &str) -> Option<Value> {
     let signature = certificate.get("signature")?;
     let text = |key: &str| signature.get(key).and_then(Value::as_str);
     let key = Keys::of(state).get(text("key")?).ok()?;
+    let signed = is_signed(&key.public(), &statement(body(&certificate)?.as_bytes()), text("ed25519")?);
+    (signed && is_of(&certificate, fingerprint, &kernel())).then_some(certificate)
+}
+
+/// The canonical form of a certificate without what was made of that form: its digest and its signature.
+fn body(certificate: &Value) -> Option<String> {
     let mut body = certificate.as_object()?.clone();
     body.remove("digest");
     body.remove("signature");
-    let signed = is_signed(&key.public(), &statement(canonical(&Value::Object(body)).as_bytes()), text("ed25519")?);
-    (signed && is_of(&certificate, fingerprint, &kernel())).then_some(certificate)
+    Some(canonical(&Value::Object(body)))
 }
 
 /// Whether a certificate is about this policy on this kernel by this version, holds, and is whole: what a session asks before it puts one at the
 /// head of its log. Who signed it is another question.
 pub fn is_of(certificate: &Value, fingerprint: &str, kernel: &str) -> bool {
     let says = |key: &str, value: &str| certificate.get(key).and_then(Value::as_str) == Some(value);
-    let Some(members) = certificate.as_object() else { return false };
-    let mut body = members.clone();
-    let stated = body.remove("digest");
-    body.remove("signature");
-    let computed = format!("sha256:{}", digest(canonical(&Value::Object(body)).as_bytes()));
-    stated == Some(Value::String(computed))
+    body(certificate).is_some_and(|body| says("digest", &format!("sha256:{}", digest(body.as_bytes()))))
         && says("fingerprint", &format!("sha256:{fingerprint}"))
         && says("kernel", kernel)
         && says("portcullis", env!("CARGO_PKG_VERSION"))

@@ -92,32 +92,20 @@ pub fn checks(policy: &Policy, session: &Session, on: On, name: &str) -> Vec<Che
         (place, _) => anchors.path(place),
     };
     let files = &policy.filesystem;
-    for rule in files.read.iter().flatten().filter(|_| on != On::Bare) {
+    let given = [("read", Access::Read, &files.read), ("write", Access::Write, &files.write)];
+    let given = given.into_iter().flat_map(|(claim, access, lists)| lists.iter().flatten().map(move |rule| (claim, access, rule)));
+    for (claim, access, rule) in given.filter(|_| on != On::Bare) {
         let Some(path) = find(rule) else { continue };
         // A folder that another layer leaves out may still be there because something below it is granted.
-        if judge.judge(&path, Access::Read).allowed {
-            let (there, excuse) = outside(&path, Access::Read);
+        if judge.judge(&path, access).allowed {
+            let (there, excuse) = outside(&path, access);
             let private = matches!(rule.place, Place::Temporary | Place::PrivateHome);
             let idle = (!there && !private).then_some(NOTHING_THERE);
-            add("read", rule, "read", &path, Step::Read(path.clone()), there || private, excuse, idle);
-        }
-    }
-    for rule in files.write.iter().flatten().filter(|_| on != On::Bare) {
-        let Some(path) = find(rule) else { continue };
-        if judge.judge(&path, Access::Write).allowed {
-            let (there, excuse) = outside(&path, Access::Write);
-            let private = matches!(rule.place, Place::Temporary | Place::PrivateHome);
-            let idle = (!there && !private).then_some(NOTHING_THERE);
-            add(
-                "write",
-                rule,
-                "write",
-                &path,
-                Step::Write(path.clone(), name.to_owned()),
-                there || private,
-                excuse.filter(|_| !private),
-                idle,
-            );
+            let (step, excuse) = match access {
+                Access::Read => (Step::Read(path.clone()), excuse),
+                Access::Write => (Step::Write(path.clone(), name.to_owned()), excuse.filter(|_| !private)),
+            };
+            add(claim, rule, claim, &path, step, there || private, excuse, idle);
         }
     }
     for rule in files.deny.iter().filter(|_| on != On::Bare) {

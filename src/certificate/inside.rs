@@ -51,7 +51,6 @@ fn attempt(step: &Step) -> io::Result<String> {
         Step::Read(path) => read(path),
         Step::Write(path, name) => write(path, name),
         Step::Make(path) => make(path).and_then(|()| fs::remove_file(path)).map(|()| "a file was made".to_owned()),
-        Step::Leave(path) => make(path).map(|()| "a file was made".to_owned()),
         Step::Move(path) => move_away(path),
         Step::Connect(port) => {
             TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), PATIENCE).map(|_| "connected".to_owned())

@@ -184,12 +184,11 @@ pub fn run(options: &Options<'_>) -> Result<(Subject, Vec<Statement>), VerifyErr
     out.push(environment(&planted)?);
     out.push(wall(&planted)?);
     out.sort_by_key(|statement| ORDER.iter().position(|claim| *claim == statement.claim));
-    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
     let subject = Subject {
         policy: policy.name.clone(),
-        fingerprint: policy.fingerprint().to_string(),
+        fingerprint: policy.fingerprint(),
         kernel: kernel(),
-        host: digest(read("/proc/sys/kernel/hostname").as_bytes()),
+        host: digest(setting("hostname").as_bytes()),
         time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         applied,
     };
@@ -201,7 +200,12 @@ const ORDER: [&str; 11] = ["confined", "layers", "read", "write", "deny", "prote
 
 /// The kernel's release, as a certificate states it.
 pub fn kernel() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()).unwrap_or_default()
+    setting("osrelease")
+}
+
+/// A setting of the kernel (proc_sys_kernel(5)); empty if there is none.
+fn setting(name: &str) -> String {
+    std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
 /// What the listener outside saw, which no answer of the probe can talk away.

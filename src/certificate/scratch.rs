@@ -15,8 +15,8 @@ use crate::{
 /// What a run is made in; it goes when this is dropped.
 #[derive(Debug)]
 pub struct Scratch {
-    folder: tempfile::TempDir,
     root: PathBuf,
+    _folder: tempfile::TempDir,
 }
 
 /// Whether what is only denied or protected is planted too.
@@ -39,7 +39,7 @@ impl Scratch {
         let root = fs::canonicalize(folder.path())?;
         fs::create_dir(root.join("outside"))?;
         fs::write(root.join("outside/file"), "outside\n")?;
-        Ok(Self { folder, root })
+        Ok(Self { root, _folder: folder })
     }
 
     /// A path in it.
@@ -68,7 +68,6 @@ impl Scratch {
         fs::write(workspace.join(".git/HEAD"), "ref: refs/heads/main\n")?;
         let files = &policy.filesystem;
         let granted = files.read.iter().chain(&files.write).flatten();
-        let places: Vec<&Place> = granted.map(|rule| &rule.place).collect();
         let taken = files.deny.iter().chain(&files.protect).map(|rule| &rule.place).filter(|_| plant == Plant::All);
         let find = |place: &Place| match place {
             Place::Home(below) => Some((home.join(below), real.home.join(below))),
@@ -76,7 +75,7 @@ impl Scratch {
             Place::WorkspaceGlob(glob) => Some((workspace.join(example(glob)), PathBuf::from("/dev/null"))),
             _ => None,
         };
-        let all: BTreeMap<PathBuf, PathBuf> = places.into_iter().chain(taken).filter_map(find).collect();
+        let all: BTreeMap<PathBuf, PathBuf> = granted.map(|rule| &rule.place).chain(taken).filter_map(find).collect();
         let folders: BTreeSet<&Path> = all.keys().flat_map(|path| path.ancestors().skip(1)).collect();
         for (number, (path, original)) in all.iter().enumerate() {
             let is_folder = match fs::metadata(original) {
@@ -93,11 +92,6 @@ impl Scratch {
             }
         }
         Ok(Session { workspace, home, private, state, linked: None, environment: real.environment.clone() })
-    }
-
-    /// Where the run is made.
-    pub fn root(&self) -> &Path {
-        self.folder.path()
     }
 }
 

@@ -14,8 +14,6 @@ pub enum Step {
     Write(PathBuf, String),
     /// Make a file where nothing is, and remove it.
     Make(PathBuf),
-    /// The same, and leave it for the end of the call.
-    Leave(PathBuf),
     /// Rename what is there, and rename it back.
     Move(PathBuf),
     /// Connect to a TCP port of 127.0.0.1.

@@ -84,7 +84,7 @@ fn try_run() -> Result<Exit, DemoError> {
     let launcher = Launcher::start()?;
     let id = uuid::Uuid::now_v7().to_string();
     let log = Log::create(&resolved.session.state, &id, &resolved.policy.recording).map_err(SessionError::from)?;
-    let log_path = log.path().to_path_buf();
+    let log_path = log.path();
     let model = ScriptedModel::start(script::script(port)).map_err(DemoError::Project)?;
     let endpoint = Endpoint::new(&model.base_url(), "scripted")?;
     let Resolved { policy, plan, session, cwd, .. } = &resolved;

@@ -194,23 +194,15 @@ fn try_run(task: &Task) -> Result<Exit, ExecError> {
     }
     let images = absolute(&task.images);
     let asked = Asked { text: &prompt, images: &images };
-    if task.json {
-        let mut observer = JsonLines(io::stdout());
-        let (exit, summary) = drive(&id, endpoint, gate, kept, asked, &mut observer)?;
-        check_answer(task, summary.as_ref())?;
-        Ok(exit)
-    } else {
-        let mut observer = Progress(Screen::stderr());
-        let (exit, summary) = drive(&id, endpoint, gate, kept, asked, &mut observer)?;
-        check_answer(task, summary.as_ref())?;
-        if let Some(TurnSummary { answer, .. }) = summary {
-            // On a terminal the answer has just been seen.
-            if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
-                writeln!(io::stdout(), "{answer}").map_err(TurnError::Output)?;
-            }
-        }
-        Ok(exit)
+    let mut observer: Box<dyn Observer> = if task.json { Box::new(JsonLines(io::stdout())) } else { Box::new(Progress(Screen::stderr())) };
+    let (exit, summary) = drive(&id, endpoint, gate, kept, asked, &mut *observer)?;
+    check_answer(task, summary.as_ref())?;
+    // Among the lines of JSON, or on a terminal, the answer has just been seen.
+    let seen = task.json || (io::stdout().is_terminal() && io::stderr().is_terminal());
+    if let Some(TurnSummary { answer, .. }) = summary.filter(|_| !seen) {
+        writeln!(io::stdout(), "{answer}").map_err(TurnError::Output)?;
     }
+    Ok(exit)
 }
 
 /// Progress on standard error. That it cannot be shown is no reason to go without the answer.

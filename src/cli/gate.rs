@@ -23,13 +23,11 @@ pub(super) fn open(
     let log = Log::create(&session.state, &id, &policy.recording)?;
     let gate = Gate::new(launcher, log, policy.clone(), plan, session.clone(), cwd.clone(), Redactor::new(secrets))?
         .with_grants(Store::new(&session.state))?;
-    Ok((
-        id,
-        match ask {
-            Some(ask) => gate.in_mode(ask),
-            None => gate,
-        },
-    ))
+    let gate = match ask {
+        Some(ask) => gate.in_mode(ask),
+        None => gate,
+    };
+    Ok((id, gate))
 }
 
 /// The exit code for a call that could not even be answered.

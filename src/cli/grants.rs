@@ -13,13 +13,10 @@ use super::{
     resolve::{self, Folders},
 };
 use crate::{
-    approval::{
-        Grant, Repository, Store,
-        report::{Report, report as look_back},
-        store::Lapsed,
-    },
+    approval::{Grant, Repository, Store, store::Lapsed},
     audit::{
         Record,
+        questions::{Report, report as look_back},
         reading::{Line, sessions},
     },
     ui::sanitize::visible_line,

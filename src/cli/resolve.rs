@@ -197,6 +197,14 @@ pub fn resolve(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders
     Ok(Resolved { policy, plan, session, cwd, _private: private })
 }
 
+/// The same; where it cannot be done, says why on standard error and gives the code to end with.
+pub(super) fn resolve_or_report(workspace: Option<&Path>, policy: Option<&str>, folders: &Folders) -> Result<Resolved, Exit> {
+    resolve(workspace, policy, folders).map_err(|error| {
+        report(&error);
+        error.exit()
+    })
+}
+
 /// What the person has set must not be for calls to change, whatever links lead to it: a call of this session would choose the endpoint, or the policy, of the next.
 pub(super) fn settings_out_of_reach(policy: &Policy, session: &Session, folders: &Folders) -> Result<(), ResolveError> {
     let anchors = session.anchors();

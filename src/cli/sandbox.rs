@@ -20,7 +20,7 @@ use super::{exit::Exit, report, resolve, signals::Signals};
 use crate::egress::{Connections, handle::Told};
 use crate::policy::learn::Observation;
 use crate::sandbox::{
-    Call, EndedBy, FromSandbox, LaunchError, Launcher, Plan, Program, RefusedCall, ToSandbox,
+    Call, EndedBy, Exit as Ended, FromSandbox, LaunchError, Launcher, Plan, Program, RefusedCall, ToSandbox,
     message::{Launch, MessageError},
     sys,
 };
@@ -35,12 +35,9 @@ pub fn run(workspace: Option<&Path>, policy: Option<&str>, command: &[String]) -
     // It gets ready while the policy is read.
     let launcher = Launcher::start();
     let folders = resolve::Folders::from_environment();
-    let resolved = match resolve::resolve(workspace, policy, &folders) {
+    let resolved = match resolve::resolve_or_report(workspace, policy, &folders) {
         Ok(resolved) => resolved,
-        Err(error) => {
-            report(&error);
-            return error.exit();
-        }
+        Err(exit) => return exit,
     };
     let environment = resolved.plan.environment(&resolved.policy, &resolved.session);
     let what = Passed { plan: &resolved.plan, environment, program: Program::Exec(command.to_vec()) };
@@ -286,44 +283,10 @@ fn relay(
                             relays.show(place);
                         }
                     }
-                    for undone in &exit.undone {
-                        report(&format!("at the end of the command: {}", visible_line(&undone.sentence(workspace))));
-                    }
-                    if exit.shell_code() != 0 {
-                        for call in exit.refused.iter().filter(|call| denial::explains(call)) {
-                            report(&format!("while the command ran, the system call filter refused {}", call.sentence()));
-                        }
-                    }
-                    if exit.undone_more > 0 {
-                        report(&format!("at the end of the command: and {} more such things", exit.undone_more));
-                    }
-                    heard.refused.clone_from(&exit.refused);
-                    result.get_or_insert(Ok(match (exit.ended_by, exit.code, exit.signal) {
-                        (Some(EndedBy::Wall), ..) => {
-                            report(&"the policy's limit on time ([limits] wall) ended the command");
-                            Exit::Limit
-                        }
-                        (Some(EndedBy::Memory), ..) => {
-                            report(&"the policy's limit on memory ([limits] memory) ended the command");
-                            Exit::Limit
-                        }
-                        (Some(EndedBy::HostMemory), ..) => {
-                            report(
-                                &"the machine ran out of memory for the command, below the policy's limit ([limits] memory), and ended it",
-                            );
-                            Exit::Limit
-                        }
-                        (Some(EndedBy::Disk), ..) => {
-                            report(&"the policy's limit on disk space ([limits] disk) ended the command");
-                            Exit::Limit
-                        }
-                        (Some(EndedBy::ViewChanged), ..) => {
-                            report(&VIEW_CHANGED);
-                            Exit::Limit
-                        }
-                        (None, Some(code), _) => return_code(code),
-                        (None, None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
-                    }));
+                    report_end(&exit, workspace);
+                    let code = code(&exit);
+                    heard.refused = exit.refused;
+                    result.get_or_insert(Ok(code));
                 }
                 Err(MessageError::Closed) => return result.unwrap_or(Err(LaunchError::Died)),
                 Err(error) => return Err(error.into()),
@@ -332,8 +295,39 @@ fn relay(
     }
 }
 
-fn return_code(code: i32) -> Exit {
-    if code == 0 { Exit::Success } else { Exit::Passed(u8::try_from(code).unwrap_or(1)) }
+/// Says what the command had made and must not stay, which system calls it was refused, and what ended it before its time.
+fn report_end(exit: &Ended, workspace: &Path) {
+    for undone in &exit.undone {
+        report(&format!("at the end of the command: {}", visible_line(&undone.sentence(workspace))));
+    }
+    if exit.shell_code() != 0 {
+        for call in exit.refused.iter().filter(|call| denial::explains(call)) {
+            report(&format!("while the command ran, the system call filter refused {}", call.sentence()));
+        }
+    }
+    if exit.undone_more > 0 {
+        report(&format!("at the end of the command: and {} more such things", exit.undone_more));
+    }
+    match exit.ended_by {
+        Some(EndedBy::Wall) => report(&"the policy's limit on time ([limits] wall) ended the command"),
+        Some(EndedBy::Memory) => report(&"the policy's limit on memory ([limits] memory) ended the command"),
+        Some(EndedBy::HostMemory) => {
+            report(&"the machine ran out of memory for the command, below the policy's limit ([limits] memory), and ended it");
+        }
+        Some(EndedBy::Disk) => report(&"the policy's limit on disk space ([limits] disk) ended the command"),
+        Some(EndedBy::ViewChanged) => report(&VIEW_CHANGED),
+        None => {}
+    }
+}
+
+/// The code to end with.
+fn code(exit: &Ended) -> Exit {
+    match (exit.ended_by, exit.code, exit.signal) {
+        (Some(_), ..) => Exit::Limit,
+        (None, Some(0), _) => Exit::Success,
+        (None, Some(code), _) => Exit::Passed(u8::try_from(code).unwrap_or(1)),
+        (None, None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
+    }
 }
 
 fn forward(call: &Call, signals: &Signals) {

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use sha2::{Digest as _, Sha256};
 
-use super::model::{Ask, Decision, Detail, GitAccess, NetworkMode, OnFailure, OnMissing, PathRule, Place, Policy, Recording};
+use super::model::{Ask, Decision, Detail, GitAccess, Layer, NetworkMode, OnFailure, OnMissing, PathRule, Place, Policy, Recording};
 
 /// First line of the form; a change of the form changes every fingerprint and therefore this number.
 const HEADER: &str = "portcullis policy 1";
@@ -64,13 +64,12 @@ impl Policy {
         for rule in &self.commands {
             lines.insert(format!("command {} {}", decision(rule.decision), list(rule.prefix.iter().map(String::as_str))));
         }
-        let layers: Vec<String> = self.enforcement.require.iter().map(ToString::to_string).collect();
-        lines.insert(format!("enforcement.require {}", list(layers.iter().map(String::as_str))));
+        lines.insert(format!("enforcement.require {}", list(self.enforcement.require.iter().map(|required| layer(*required)))));
         lines.insert(format!("enforcement.on_missing {}", on_missing(self.enforcement.on_missing)));
         // What is said of recording only where it is not as usual, so that fingerprints from before there was anything to say still stand.
         let recording = &self.recording;
         if *recording != Recording::default() {
-            let words = (on_failure(recording.on_failure), if recording.sync { "each" } else { "none" }, detail(recording.detail));
+            let words = (on_failure(recording.on_failure), sync(recording.sync), detail(recording.detail));
             let keep = recording.keep.map_or_else(|| "for ever".to_owned(), |keep| format!("{} s", keep.as_secs()));
             lines.insert(format!("audit {} {} {} {keep}", words.0, words.1, words.2));
         }
@@ -123,6 +122,15 @@ pub const fn decision(decision: Decision) -> &'static str {
     }
 }
 
+/// The word that stands for a layer of enforcement in files and in the canonical form.
+pub const fn layer(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Landlock => "landlock",
+        Layer::Seccomp => "seccomp",
+        Layer::Namespaces => "namespaces",
+    }
+}
+
 /// The word that stands for what to do where a layer is missing, in files and in the canonical form.
 pub const fn on_missing(what: OnMissing) -> &'static str {
     match what {
@@ -137,6 +145,11 @@ pub const fn on_failure(what: OnFailure) -> &'static str {
         OnFailure::Continue => "continue",
         OnFailure::Stop => "stop",
     }
+}
+
+/// The word that stands for whether each record is to reach the disk before what it records happens, in files and in the canonical form.
+pub const fn sync(each: bool) -> &'static str {
+    if each { "each" } else { "none" }
 }
 
 /// The word that stands for how much a record says, in files and in the canonical form.

@@ -47,7 +47,7 @@ pub enum Reach {
 }
 
 /// Options of git before its subcommand whose value is the next word (git 2.47, `git.c`).
-const GIT_WITH_VALUE: [&str; 8] =
+pub const GIT_WITH_VALUE: [&str; 8] =
     ["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--super-prefix", "--attr-source"];
 
 /// Whether `rule` matches the command that these words are.

@@ -9,10 +9,10 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    command,
+    canonical, command,
     error::{Mark, PolicyError, Problem, Source, nearest, value},
     file::{self, AuditShape, CommandShape, LONGEST_LIST, LimitsShape, PolicyFile, Strings},
-    groups::{self},
+    groups::{group, groups},
     host::normal_rule,
     model::{Ask, CommandRule, Decision, Detail, GitAccess, Layer, NetworkMode, OnFailure, OnMissing, Origin, PathRule, Place},
     partial::{HostRule, PartialLimits, PartialPolicy, PartialRecording},
@@ -26,6 +26,13 @@ pub(super) struct Compiled {
     pub(super) partial: PartialPolicy,
     pub(super) extends: Option<(String, Mark)>,
 }
+
+/// What `allow` under `[git]` can be, in the order in which an error names it; so with the others.
+const GIT: [GitAccess; 3] = [GitAccess::None, GitAccess::Commit, GitAccess::Full];
+const MODES: [NetworkMode; 4] = [NetworkMode::None, NetworkMode::Loopback, NetworkMode::Allowlist, NetworkMode::Open];
+const ASK: [Ask; 3] = [Ask::WhenNeeded, Ask::Always, Ask::Never];
+const LAYERS: [Layer; 3] = [Layer::Landlock, Layer::Seccomp, Layer::Namespaces];
+const DECISIONS: [Decision; 3] = [Decision::Allow, Decision::Ask, Decision::Forbid];
 
 /// Seconds of a day.
 const DAY: u64 = 24 * 3600;
@@ -68,14 +75,7 @@ pub(super) fn compile(source: &Source) -> Result<Compiled, PolicyError> {
         write: file.filesystem.write.as_ref().map(|list| reader.paths(List::Write, list)).transpose()?,
         deny: file.filesystem.deny.as_ref().map(|list| reader.paths(List::Deny, list)).transpose()?.unwrap_or_default(),
         protect: file.filesystem.protect.as_ref().map(|list| reader.paths(List::Protect, list)).transpose()?.unwrap_or_default(),
-        git: file
-            .git
-            .allow
-            .as_ref()
-            .map(|word| {
-                reader.choice("allow", word, &[("none", GitAccess::None), ("commit", GitAccess::Commit), ("full", GitAccess::Full)])
-            })
-            .transpose()?,
+        git: file.git.allow.as_ref().map(|word| reader.choice("allow", word, &GIT, canonical::git)).transpose()?,
         mode: file.network.mode.as_ref().map(|word| reader.mode(word)).transpose()?,
         hosts: file.network.allow.as_ref().map(|list| reader.hosts("allow", list)).transpose()?,
         sockets: file.network.sockets.as_ref().map(|list| reader.sockets(list)).transpose()?,
@@ -83,19 +83,14 @@ pub(super) fn compile(source: &Source) -> Result<Compiled, PolicyError> {
         inherit: file.environment.inherit.as_ref().map(|list| reader.variables(list)).transpose()?,
         set: file.environment.set.as_ref().map(|set| reader.settings(set)).transpose()?.unwrap_or_default(),
         limits: reader.limits(&file.limits)?,
-        ask: file
-            .approval
-            .ask
-            .as_ref()
-            .map(|word| reader.choice("ask", word, &[("when-needed", Ask::WhenNeeded), ("always", Ask::Always), ("never", Ask::Never)]))
-            .transpose()?,
+        ask: file.approval.ask.as_ref().map(|word| reader.choice("ask", word, &ASK, canonical::ask)).transpose()?,
         commands: reader.commands(&file.command)?,
         require: file.enforcement.require.as_ref().map(|list| reader.layers(list)).transpose()?,
         on_missing: file
             .enforcement
             .on_missing
             .as_ref()
-            .map(|word| reader.choice("on_missing", word, &[("refuse", OnMissing::Refuse), ("degrade", OnMissing::Degrade)]))
+            .map(|word| reader.choice("on_missing", word, &[OnMissing::Refuse, OnMissing::Degrade], canonical::on_missing))
             .transpose()?,
         recording: reader.recording(&file.audit)?,
         files: vec![source.file.clone()],
@@ -145,11 +140,18 @@ impl Reader<'_> {
         Ok(sentence.to_owned())
     }
 
-    fn choice<T: Copy>(&self, key: &'static str, word: &Spanned<String>, choices: &[(&str, T)]) -> Result<T, PolicyError> {
-        if let Some((_, found)) = choices.iter().find(|(name, _)| name == word.get_ref()) {
+    /// The one of `choices` whose name in files is `word`.
+    fn choice<T: Copy>(
+        &self,
+        key: &'static str,
+        word: &Spanned<String>,
+        choices: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Result<T, PolicyError> {
+        if let Some(found) = choices.iter().find(|choice| name(**choice) == word.get_ref()) {
             return Ok(*found);
         }
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = choices.iter().map(|choice| name(*choice)).collect();
         self.fail(&word.span(), Problem::NotAChoice { key, value: value(word.get_ref()) }, format!("one of: {}", names.join(", ")))
     }
 
@@ -175,8 +177,8 @@ impl Reader<'_> {
                 rules.push(PathRule { place, origin: self.origin(&span, None) });
                 continue;
             };
-            let Some(group) = groups::group(name)? else {
-                let known = groups::groups()?.iter().map(|group| group.name.as_str());
+            let Some(group) = group(name)? else {
+                let known = groups()?.iter().map(|group| group.name.as_str());
                 return self.fail(&span, Problem::UnknownGroup(value(name)), nearest(name, known, "@"));
             };
             for rule in &group.rules {
@@ -189,24 +191,22 @@ impl Reader<'_> {
     }
 
     fn recording(&self, audit: &AuditShape) -> Result<PartialRecording, PolicyError> {
-        let on_failure = [("stop", OnFailure::Stop), ("continue", OnFailure::Continue)];
-        let detail = [("full", Detail::Full), ("metadata", Detail::Metadata)];
+        let on_failure = [OnFailure::Stop, OnFailure::Continue];
+        let detail = [Detail::Full, Detail::Metadata];
         Ok(PartialRecording {
-            on_failure: audit.on_failure.as_ref().map(|word| self.choice("on_failure", word, &on_failure)).transpose()?,
-            sync: audit.sync.as_ref().map(|word| self.choice("sync", word, &[("each", true), ("none", false)])).transpose()?,
-            detail: audit.detail.as_ref().map(|word| self.choice("detail", word, &detail)).transpose()?,
+            on_failure: audit
+                .on_failure
+                .as_ref()
+                .map(|word| self.choice("on_failure", word, &on_failure, canonical::on_failure))
+                .transpose()?,
+            sync: audit.sync.as_ref().map(|word| self.choice("sync", word, &[true, false], canonical::sync)).transpose()?,
+            detail: audit.detail.as_ref().map(|word| self.choice("detail", word, &detail, canonical::detail)).transpose()?,
             keep: audit.keep.as_ref().map(|time| self.duration("keep", time, DAY..=LONGEST_KEPT)).transpose()?,
         })
     }
 
     fn mode(&self, word: &Spanned<String>) -> Result<(NetworkMode, Origin), PolicyError> {
-        let choices = [
-            ("none", NetworkMode::None),
-            ("loopback", NetworkMode::Loopback),
-            ("allowlist", NetworkMode::Allowlist),
-            ("open", NetworkMode::Open),
-        ];
-        Ok((self.choice("mode", word, &choices)?, self.origin(&word.span(), None)))
+        Ok((self.choice("mode", word, &MODES, canonical::mode)?, self.origin(&word.span(), None)))
     }
 
     fn hosts(&self, list: &'static str, strings: &Strings) -> Result<Vec<HostRule>, PolicyError> {
@@ -238,7 +238,7 @@ impl Reader<'_> {
         for (key, list) in [("allow", &file.network.allow), ("deny", &file.network.deny)] {
             if let Some(list) = list.as_ref().filter(|list| !list.get_ref().is_empty()) {
                 let hint = "write mode = \"allowlist\", or leave the list out".to_owned();
-                return self.fail(&list.span(), Problem::Inert { key, mode: super::canonical::mode(mode) }, hint);
+                return self.fail(&list.span(), Problem::Inert { key, mode: canonical::mode(mode) }, hint);
             }
         }
         Ok(())
@@ -313,12 +313,8 @@ impl Reader<'_> {
     fn size(&self, key: &'static str, text: &Spanned<toml::Value>, range: RangeInclusive<u64>) -> Result<u64, PolicyError> {
         let bytes = match text.get_ref() {
             toml::Value::String(size) => units::parse_size(size),
-            toml::Value::Integer(bytes) => match u64::try_from(*bytes) {
-                Ok(bytes) => Some(bytes),
-                Err(_) => {
-                    return self.fail(&text.span(), Problem::OutOfRange { key, value: shown(text) }, bounds(&range, units::show_size));
-                }
-            },
+            // No range takes nothing, so what is less than that is out of it as well.
+            toml::Value::Integer(bytes) => Some(u64::try_from(*bytes).unwrap_or(0)),
             _ => None,
         };
         let Some(bytes) = bytes else {
@@ -341,8 +337,7 @@ impl Reader<'_> {
     }
 
     fn layers(&self, strings: &Strings) -> Result<BTreeSet<Layer>, PolicyError> {
-        let choices = [("landlock", Layer::Landlock), ("seccomp", Layer::Seccomp), ("namespaces", Layer::Namespaces)];
-        self.entries("require", strings)?.iter().map(|word| self.choice("require", word, &choices)).collect()
+        self.entries("require", strings)?.iter().map(|word| self.choice("require", word, &LAYERS, canonical::layer)).collect()
     }
 
     fn commands(&self, shapes: &[CommandShape]) -> Result<Vec<CommandRule>, PolicyError> {
@@ -363,11 +358,10 @@ impl Reader<'_> {
             let hint = "one word each, as in [\"git\", \"push\"]; a rule with all in one would never match".to_owned();
             return self.fail(&word.span(), Problem::Malformed { what: "program name", value: value(word.get_ref()) }, hint);
         }
-        let choices = [("allow", Decision::Allow), ("ask", Decision::Ask), ("forbid", Decision::Forbid)];
         let texts = |examples: &[Spanned<String>]| examples.iter().map(|example| example.get_ref().clone()).collect();
         let rule = CommandRule {
             prefix,
-            decision: self.choice("decision", &shape.decision, &choices)?,
+            decision: self.choice("decision", &shape.decision, &DECISIONS, canonical::decision)?,
             why: shape.why.as_ref().map(|why| self.sentence("why", why)).transpose()?.unwrap_or_default(),
             examples_match: texts(&shape.examples_match),
             examples_not_match: texts(&shape.examples_not_match),

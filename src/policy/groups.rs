@@ -44,7 +44,7 @@ struct GroupsFile {
 #[serde(deny_unknown_fields)]
 struct GroupShape {
     why: String,
-    /// Groups whose places belong to this one as well. They have none themselves that they include.
+    /// Groups whose own places belong to this one as well; what those include in their turn does not.
     #[serde(default)]
     include: Vec<String>,
     paths: Vec<Spanned<String>>,

@@ -179,12 +179,12 @@ impl Judge {
             return PathVerdict::new(Reason::NotCovered, None);
         }
         let below = path.strip_prefix(&self.anchors.workspace).ok();
-        let hit = |rules: &'_ [Found]| rules.iter().position(|found| matches(&found.spot, path, below));
-        if let Some(found) = hit(&self.deny).and_then(|at| self.deny.get(at)) {
+        let hits = |found: &&Found| matches(&found.spot, path, below);
+        if let Some(found) = self.deny.iter().find(hits) {
             return PathVerdict::new(Reason::Denied, Some(&found.rule));
         }
         if access == Access::Write {
-            if let Some(found) = hit(&self.protect).and_then(|at| self.protect.get(at)) {
+            if let Some(found) = self.protect.iter().find(hits) {
                 return PathVerdict::new(Reason::Protected, Some(&found.rule));
             }
             if let Some(below) = below.filter(|below| below.starts_with(".git")) {
@@ -211,20 +211,10 @@ impl Judge {
         };
         let real = |found: &&Found| matches!(&found.spot, Spot::Below(root) if root.starts_with(private.root));
         let (real_read, real_write) = (read.as_ref().ok().copied().filter(real), write.as_ref().ok().copied().filter(real));
-        if let Some(rule) = real_write.or(real_read.filter(|_| access == Access::Read)) {
-            return PathVerdict::new(Reason::Allowed, Some(&rule.rule));
-        }
-        if real_read.is_some()
-            && self.caches.iter().any(|cache| path.starts_with(cache))
-            && let Some(rule) = named(&self.write, &Place::PrivateHome)
-        {
-            return PathVerdict::new(Reason::Allowed, Some(&rule.rule));
-        }
-        if real_read.is_some() {
-            return PathVerdict::new(Reason::NotCovered, write.err().flatten().or_else(|| first(&self.write)).map(|found| &found.rule));
-        }
+        let copied = || named(&self.write, &Place::PrivateHome).filter(|_| self.caches.iter().any(|cache| path.starts_with(cache)));
         let to_read = || named(&self.read, &private.place).filter(|_| access == Access::Read);
-        match named(&self.write, &private.place).or_else(to_read) {
+        let by_private = || if real_read.is_some() { copied() } else { named(&self.write, &private.place).or_else(to_read) };
+        match real_write.or(real_read.filter(|_| access == Access::Read)).or_else(by_private) {
             Some(rule) => PathVerdict::new(Reason::Allowed, Some(&rule.rule)),
             None => PathVerdict::new(Reason::NotCovered, write.err().flatten().or_else(|| first(&self.write)).map(|found| &found.rule)),
         }

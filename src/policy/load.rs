@@ -82,7 +82,7 @@ pub fn load(search: &Search) -> Result<Policy, PolicyError> {
 /// # Errors
 /// Where the file does not exist, is unreadable or wrong.
 pub fn check(path: &Path) -> Result<Policy, PolicyError> {
-    file(path, Trust::Person).map(PartialPolicy::complete)
+    follow(open(path, Trust::Person)?, Trust::Person).map(PartialPolicy::complete)
 }
 
 /// The compiled-in presets with the text of each, sorted by name.
@@ -95,11 +95,7 @@ pub fn presets() -> &'static [(&'static str, &'static str)] {
 /// # Errors
 /// Where it is there and cannot be read.
 pub fn settings(path: &Path) -> Result<Option<Source>, PolicyError> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => open(path, Trust::Person).map(|item| Some(item.source)),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(e) => Err(unreadable(path, &e)),
-    }
+    Ok(open_if_there(path, Trust::Person)?.map(|item| item.source))
 }
 
 /// One preset as a policy.
@@ -115,9 +111,8 @@ pub fn preset(name: &str) -> Result<Policy, PolicyError> {
 /// # Errors
 /// As [`check`] and [`preset`]: what has an error is not shown as if it were a policy.
 pub fn written(chosen: &str) -> Result<Vec<Source>, PolicyError> {
-    let first = if is_path(chosen) { open(Path::new(chosen), Trust::Person)? } else { Item::preset(preset_source(chosen)?) };
     let mut sources = Vec::new();
-    follow_each(first, Trust::Person, |source| sources.push(source.clone()))?;
+    follow_each(item(chosen)?, Trust::Person, |source| sources.push(source.clone()))?;
     Ok(sources)
 }
 
@@ -181,7 +176,11 @@ pub fn is_path(text: &str) -> bool {
 }
 
 fn named(chosen: &str) -> Result<PartialPolicy, PolicyError> {
-    if is_path(chosen) { file(Path::new(chosen), Trust::Person) } else { follow(Item::preset(preset_source(chosen)?), Trust::Person) }
+    follow(item(chosen)?, Trust::Person)
+}
+
+fn item(chosen: &str) -> Result<Item, PolicyError> {
+    if is_path(chosen) { open(Path::new(chosen), Trust::Person) } else { preset_source(chosen).map(Item::preset) }
 }
 
 fn preset_source(name: &str) -> Result<Source, PolicyError> {
@@ -195,17 +194,18 @@ fn preset_hint(name: &str) -> Option<String> {
     nearest(name, PRESETS.iter().map(|(known, _)| *known), "")
 }
 
-/// A layer that may be absent. What is there and cannot be read is an error, a link that leads nowhere included.
+/// A layer that may be absent.
 fn layer(path: &Path, trust: Trust) -> Result<Option<PartialPolicy>, PolicyError> {
+    open_if_there(path, trust)?.map(|item| follow(item, trust)).transpose()
+}
+
+/// A file that may be absent. What is there and cannot be read is an error, a link that leads nowhere included.
+fn open_if_there(path: &Path, trust: Trust) -> Result<Option<Item>, PolicyError> {
     match fs::symlink_metadata(path) {
-        Ok(_) => file(path, trust).map(Some),
+        Ok(_) => open(path, trust).map(Some),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(unreadable(path, &e)),
     }
-}
-
-fn file(path: &Path, trust: Trust) -> Result<PartialPolicy, PolicyError> {
-    follow(open(path, trust)?, trust)
 }
 
 fn unreadable(path: &Path, e: &io::Error) -> PolicyError {

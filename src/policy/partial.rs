@@ -33,7 +33,6 @@ pub struct PartialLimits {
     pub processes: Option<u64>,
     pub open_files: Option<u64>,
     pub file_size: Option<u64>,
-    /// `limits.disk`, in bytes.
     pub disk: Option<u64>,
     pub output: Option<u64>,
 }

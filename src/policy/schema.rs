@@ -35,7 +35,7 @@ fn plain(schema: &mut Schema) {
     schema.remove("default");
     schema.remove("format");
     let Some(Value::String(description)) = schema.get("description") else { return };
-    // A link to another item is its name; a line that was folded is one.
+    // Links to other items become their names, and folded lines become one line.
     let text =
         description.replace("[`", "`").replace("`]", "`").replace("super::", "").split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
     schema.insert("description".to_owned(), text.into());

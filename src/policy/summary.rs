@@ -7,16 +7,15 @@ use super::model::{NetworkMode, PathRule, Place, Policy};
 /// Entries of one list that are named; the rest is counted.
 const NAMED: usize = 6;
 
-/// The lines. Programs can reach what the network mode says; a call that does not write is not told what it could.
+/// The lines: what can be read, what can be written if the call `writes`, what is denied, and what can be reached if it runs `programs`.
 pub fn summary(policy: &Policy, writes: bool, programs: bool) -> Vec<String> {
     let files = &policy.filesystem;
     let mut lines = vec![format!("read   {}", within(&files.read))];
     if writes {
         lines.push(format!("write  {}", within(&files.write)));
     }
-    let denied = names(&files.deny);
-    if !denied.is_empty() {
-        lines.push(format!("never  {denied}"));
+    if !files.deny.is_empty() {
+        lines.push(format!("never  {}", names(&files.deny)));
     }
     if programs {
         let hosts = || {
@@ -34,7 +33,7 @@ pub fn summary(policy: &Policy, writes: bool, programs: bool) -> Vec<String> {
     lines
 }
 
-/// What all layers agree on. A list that is longer than one layer's is named by each of them.
+/// What the first layer lists, and what each further layer leaves of it.
 fn within(layers: &[Vec<PathRule>]) -> String {
     let mut lists: Vec<String> = layers.iter().map(|layer| names(layer)).collect();
     lists.dedup();

@@ -37,14 +37,6 @@ impl Wider {
             Self::Socket(path) => format!("connect to the unix socket {}", path.display()),
         }
     }
-
-    /// The path that it is about.
-    pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Read(path) | Self::Write(path) | Self::Socket(path) => Some(path),
-            Self::Host(_) => None,
-        }
-    }
 }
 
 impl Policy {

@@ -46,7 +46,7 @@ use nix::{
 
 use self::{
     case::{Case, How, Outcome, Proof},
-    proof::Before,
+    proof::Watched,
     scene::Scene,
     tries::Said,
     world::World,
@@ -149,33 +149,23 @@ pub fn run(options: &Options<'_>, mut progress: impl FnMut(&Finding)) -> Result<
     let mut findings = Vec::new();
     let all = cases::all();
     let signals = watch_signals().map_err(io::Error::from)?;
-    {
-        let case = &Case::inside("nothing", case::Area::Start, "nothing at all", |_, _| {});
-        let mut scene = Scene {
-            policy: options.policy,
-            judge: &judge,
-            plan: &plan,
-            world: &mut world,
-            launcher: &launcher,
-            registered,
-            case,
-            heard: Vec::new(),
-        };
-        if let Some(reason) = scene.attempt()?.failed {
-            return Err(SelftestError::NoSandbox(reason));
-        }
+    let nothing = Case::inside("nothing", case::Area::Start, "nothing at all", |_, _| {});
+    let mut scene = Scene {
+        policy: options.policy,
+        judge: &judge,
+        plan: &plan,
+        world: &mut world,
+        launcher: &launcher,
+        registered,
+        case: &nothing,
+        heard: Vec::new(),
+    };
+    if let Some(reason) = scene.attempt()?.failed {
+        return Err(SelftestError::NoSandbox(reason));
     }
     for case in all.iter().filter(|case| options.wanted.wants(case)) {
-        let mut scene = Scene {
-            policy: options.policy,
-            judge: &judge,
-            plan: &plan,
-            world: &mut world,
-            launcher: &launcher,
-            registered,
-            case,
-            heard: Vec::new(),
-        };
+        scene.case = case;
+        scene.heard.clear();
         let begun = Instant::now();
         let verdict = carry_out(&mut scene)?;
         let said = scene.heard.iter().flat_map(scene::Heard::said).collect();
@@ -201,13 +191,13 @@ fn carry_out(scene: &mut Scene<'_>) -> Result<Verdict, SelftestError> {
     if let Some(reason) = (scene.case.excused)(scene) {
         return Ok(Verdict::DoesNotApply(reason));
     }
-    let before = Before::look(scene);
+    let before = Watched::look(scene);
     let outcome = match scene.case.how {
         How::Decision(decide) => decide(scene),
         How::Scene(play, _) => play(scene),
         How::Inside(_) => alone(scene)?,
     };
-    let after = Before::look(scene);
+    let after = Watched::look(scene);
     let mut evidence = proof::escaped(scene, &before, &after);
     if scene.case.proof == Proof::Answer {
         let worked = scene.heard.iter().flat_map(scene::Heard::worked);

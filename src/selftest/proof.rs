@@ -11,7 +11,7 @@ use crate::policy::{Access, GitAccess};
 
 /// What is the same before and after, unless something got out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Before {
+pub struct Watched {
     outside: Listing,
     workspace: Listing,
     victim: String,
@@ -27,7 +27,7 @@ const HOST: [&str; 5] = [
     "/proc/sys/vm/overcommit_memory",
 ];
 
-impl Before {
+impl Watched {
     /// Looks.
     pub fn look(scene: &Scene<'_>) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Before {
 }
 
 /// The evidence of an escape: nothing where nothing got out.
-pub fn escaped(scene: &Scene<'_>, before: &Before, after: &Before) -> Vec<String> {
+pub fn escaped(scene: &Scene<'_>, before: &Watched, after: &Watched) -> Vec<String> {
     let mut evidence = Vec::new();
     let changes = before.outside.changes(&after.outside);
     // A folder's own times say nothing that its entries do not.
@@ -75,7 +75,7 @@ pub fn escaped(scene: &Scene<'_>, before: &Before, after: &Before) -> Vec<String
     evidence
 }
 
-fn in_workspace(scene: &Scene<'_>, before: &Before, after: &Before) -> Vec<String> {
+fn in_workspace(scene: &Scene<'_>, before: &Watched, after: &Watched) -> Vec<String> {
     let changes = before.workspace.changes(&after.workspace);
     let workspace = &scene.world.session.workspace;
     let promised = scene.promises_protection();
@@ -106,7 +106,7 @@ fn in_workspace(scene: &Scene<'_>, before: &Before, after: &Before) -> Vec<Strin
     evidence
 }
 
-fn same_but_for_times(before: &Before, after: &Before, path: &Path) -> bool {
+fn same_but_for_times(before: &Watched, after: &Watched, path: &Path) -> bool {
     let mode = |listing: &Listing| listing.0.get(path).map(|entry| entry.mode);
     mode(&before.workspace) == mode(&after.workspace)
 }

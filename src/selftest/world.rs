@@ -177,7 +177,7 @@ impl World {
         self.victim.as_ref()
     }
 
-    /// The sockets.
+    /// What arrived at the sockets since the last look.
     pub fn reached(&self) -> Vec<String> {
         self.sockets.as_ref().map(Sockets::reached).unwrap_or_default()
     }

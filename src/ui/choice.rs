@@ -8,7 +8,7 @@ use super::{
     sanitize::visible_line,
     scroller::Scroller,
     style::{Paint, Tone},
-    view::{View, Weight, show},
+    view::{HURRIED, View, Weight, show},
 };
 use crate::approval::question::Line;
 
@@ -50,12 +50,7 @@ impl View for Choice {
         let mut rows = vec![self.paint.text(Tone::Strong, &fit(&visible_line(&self.title), width))];
         rows.extend(self.body.shown(self.paint));
         rows.push(self.paint.text(Tone::Faint, &"─".repeat(width)));
-        let state = match self.body.left() {
-            _ if self.hurried => "That came on the heels of other keys, so it was not taken: press it again.".to_owned(),
-            0 => String::new(),
-            left if self.body.reached() || self.yes.is_empty() => format!("{left} more rows below"),
-            left => format!("{left} more rows below; a yes is taken at the end: space goes on"),
-        };
+        let state = if self.hurried { HURRIED.to_owned() } else { self.body.rest(!self.yes.is_empty()) };
         rows.push(self.paint.text(Tone::Caution, &fit(&state, width)));
         let choices = self.choices.iter().map(|(key, what)| format!("{key} {what}")).chain(["Esc leave".to_owned()]);
         rows.push(fit(&choices.collect::<Vec<_>>().join("   "), width));

@@ -9,7 +9,7 @@ use super::{
     sanitize::visible_line,
     scroller::Scroller,
     style::{Paint, Tone},
-    view::{View, Weight},
+    view::{HURRIED, View, Weight},
 };
 use crate::{
     approval::{
@@ -224,11 +224,7 @@ impl View for QuestionView {
         match &self.state {
             State::Reading => {
                 rows.extend(self.body.shown(self.paint));
-                state = match self.body.left() {
-                    0 => String::new(),
-                    left if self.body.reached() => format!("{left} more rows below"),
-                    left => format!("{left} more rows below; a yes is taken at the end: space goes on"),
-                };
+                state = self.body.rest(true);
             }
             State::Confirming { body, .. } => rows.extend(body.shown(self.paint)),
             State::Editing(field) | State::Saying(field) => {
@@ -254,7 +250,7 @@ impl View for QuestionView {
     }
 
     fn hurried(&mut self) {
-        self.hint = Some("That came on the heels of other keys, so it was not taken: press it again.".to_owned());
+        self.hint = Some(HURRIED.to_owned());
     }
 
     fn key(&mut self, key: &Key) -> Option<Answer> {

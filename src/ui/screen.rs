@@ -1,4 +1,4 @@
-//! A session as a person watches it: progress on standard error, the answer on standard output.
+//! A session as it goes by: in words for a person who watches, or as lines of JSON for a program.
 
 use std::io::{self, Write};
 
@@ -73,9 +73,8 @@ impl<W: Write> Screen<W> {
             CallStatus::Interrupted => (Tone::Caution, "interrupted".to_owned()),
         };
         // The refusals follow below, and a plain exit code stands in the last line; everything else is shown, whatever it looks like.
-        let own: usize = denials.len();
         let mut lines: Vec<&str> = output.lines().collect();
-        lines.truncate(lines.len() - own.min(lines.len()));
+        lines.truncate(lines.len().saturating_sub(denials.len()));
         let heads = lines.iter().take(2).take_while(|line| line.starts_with("Exit code: ") || **line == "Output:").count();
         let lines = &lines[heads..];
         let end = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);

@@ -80,6 +80,15 @@ impl Scroller {
         self.reached
     }
 
+    /// How many rows are below, in words. If a yes `waits` for the end, it says so until the end has been on the screen.
+    pub fn rest(&self, waits: bool) -> String {
+        match self.left() {
+            0 => String::new(),
+            left if self.reached || !waits => format!("{left} more rows below"),
+            left => format!("{left} more rows below; a yes is taken at the end: space goes on"),
+        }
+    }
+
     /// The rows on the screen: as many as there is room for.
     pub fn shown(&self, paint: Paint) -> Vec<String> {
         let rows = self.rows.iter().skip(self.top).take(self.height).map(|(tone, text)| paint.text(*tone, text));
@@ -100,7 +109,7 @@ const fn look(kind: LineKind) -> (&'static str, Tone) {
     }
 }
 
-/// By which a row that goes on is known.
+/// Marks a row that goes on with the line above it.
 const MARK: char = '┊';
 /// What stands before such a row.
 const GOES_ON: &str = "  ┊ ";

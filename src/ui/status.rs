@@ -90,15 +90,6 @@ pub const fn asks(ask: Ask) -> &'static str {
     }
 }
 
-/// A mode of asking as it is typed.
-pub const fn mode(ask: Ask) -> &'static str {
-    match ask {
-        Ask::Always => "always",
-        Ask::WhenNeeded => "when-needed",
-        Ask::Never => "never",
-    }
-}
-
 /// 950, 12.3k, 4.5M.
 fn short(count: u64) -> String {
     let tenths = |unit: u64| format!("{}.{}", count / unit, count % unit * 10 / unit);

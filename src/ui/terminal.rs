@@ -32,7 +32,7 @@ fn farewell() -> &'static [u8] {
     if TAKEN.load(Ordering::Relaxed) { b"\x1b[0m\x1b[?25h\x1b[?2004l\x1b[?1049l\r\n" } else { b"\x1b[0m\x1b[?25h\x1b[?2004l\r\n" }
 }
 
-/// What a prompt that was left may have set is undone.
+/// Undoes what a prompt may have left in effect.
 const AT_END: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?2004l";
 
 /// The settings that the terminal had when the session began. Termios of nix holds a cell, so the plain structure is kept.

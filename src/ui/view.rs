@@ -17,7 +17,9 @@ const DEAF: Duration = Duration::from_millis(300);
 /// Input that comes closer together than this was not typed key by key.
 const APART: u16 = 50;
 /// Who presses keys closer together than this is typing, and has not stopped to decide.
-pub const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(500);
+/// What a view says of a key that came closer.
+pub(super) const HURRIED: &str = "That came on the heels of other keys, so it was not taken: press it again.";
 
 /// What a key can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

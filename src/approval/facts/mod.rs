@@ -9,7 +9,7 @@ mod table;
 use std::fmt;
 
 use super::shell::{Assignment, Redirect, Word};
-use crate::policy::command::file_name;
+use crate::policy::command::{GIT_WITH_VALUE, file_name};
 use table::{HARMLESS, LANGUAGES, POISONING, RUNNING_OPTIONS, WRITING_OPTIONS};
 
 /// Something about a command.
@@ -168,17 +168,10 @@ fn language_fact(language: &str, options: &[&str], arguments: &[(usize, &str)]) 
 fn git(words: &[Word]) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut at = 1;
-    let mut last = None;
     while let Some(word) = words.get(at).filter(|word| word.lead.starts_with('-')) {
-        last = Some(at);
-        let value = ["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--super-prefix", "--attr-source"]
-            .contains(&word.text.as_str());
-        at += 1 + usize::from(value);
-        if value {
-            last = Some(at - 1);
-        }
+        at += 1 + usize::from(GIT_WITH_VALUE.contains(&word.text.as_str()));
     }
-    facts.extend(last.map(|at| Fact::GitOptions { at }));
+    facts.extend((at > 1).then(|| Fact::GitOptions { at: at - 1 }));
     let text = |at: usize| words.get(at).and_then(Word::literal).unwrap_or_default();
     let what = format!("git {}", text(at));
     match (text(at), text(at + 1)) {
@@ -277,7 +270,7 @@ pub fn hides_command(words: &[Word]) -> Option<String> {
         if !text.starts_with('-') {
             return None;
         }
-        if text == "-c" || text == "--config-env" || text.starts_with("-c") || text.starts_with("--config-env") {
+        if text.starts_with("-c") || text.starts_with("--config-env") {
             let value = if text == "-c" || text == "--config-env" { words.get(at + 1) } else { Some(word) };
             let plain =
                 value.and_then(Word::literal).is_some_and(|value| !value.to_ascii_lowercase().contains("alias.") && text.starts_with("-c"));
@@ -285,12 +278,7 @@ pub fn hides_command(words: &[Word]) -> Option<String> {
                 return Some("an alias that git is given".to_owned());
             }
         }
-        at += if ["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--super-prefix", "--attr-source"].contains(&text)
-        {
-            2
-        } else {
-            1
-        };
+        at += 1 + usize::from(GIT_WITH_VALUE.contains(&text));
     }
     None
 }

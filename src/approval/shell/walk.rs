@@ -236,26 +236,7 @@ impl<'t> Walker<'t> {
 
     fn token(&mut self, node: Node<'t>, kind: &str) -> Result<(), Opaque> {
         let range = node.byte_range();
-        let word = matches!(
-            kind,
-            "if" | "then"
-                | "elif"
-                | "else"
-                | "fi"
-                | "while"
-                | "until"
-                | "do"
-                | "done"
-                | "for"
-                | "select"
-                | "in"
-                | "case"
-                | "esac"
-                | "function"
-                | "{"
-                | "}"
-                | "!"
-        );
+        let word = RESERVED.contains(&kind) && !matches!(kind, "[[" | "]]" | "coproc");
         let apart = self.byte(range.end).is_none_or(|byte| b" \t\n;&|()<>`\\".contains(&byte));
         if self.slice(range.clone()) != kind || !(OPERATORS.contains(&kind) || (word && apart)) {
             return Err(Opaque::new("a token that is not known", range));

@@ -18,9 +18,9 @@ pub enum Opened {
     Program,
     /// The commands that these words are.
     Commands {
-        /// Each with what it is called as, such as `timeout` or `find -exec`.
+        /// The words of each; only `find` runs more than one.
         commands: Vec<Vec<Word>>,
-        /// The name to show.
+        /// The name to show, such as `timeout` or `find -exec`.
         by: String,
         /// Variables that are set for them.
         assignments: Vec<Assignment>,
@@ -370,12 +370,7 @@ fn open_fd(words: &[Word]) -> Result<Opened, Opened> {
         return Err(describe("a word that is not known before it runs stands among the options", "fd"));
     }
     let Some(place) = words.iter().position(executes) else { return Ok(Opened::Program) };
-    let command: Vec<Word> = words
-        .get(place + 1..)
-        .unwrap_or_default()
-        .iter()
-        .map(|word| if word.text.contains('{') { filled(word, "{") } else { word.clone() })
-        .collect();
+    let command: Vec<Word> = words.get(place + 1..).unwrap_or_default().iter().map(|word| filled(word, "{")).collect();
     let plain = words.get(place).and_then(Word::literal).is_some_and(|text| ["-x", "-X", "--exec", "--exec-batch"].contains(&text));
     if !plain || command.first().is_none_or(|word| word.literal().is_none()) {
         return Err(describe("a command that is not plain", "fd"));

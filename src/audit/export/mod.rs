@@ -11,7 +11,8 @@ pub use csv::Csv;
 pub use ocsf::{Tools, ocsf};
 pub use otlp::{Otlp, Signal};
 
-/// The record as it was sealed, so that what is exported verifies. Of one that is not wanted what keeps the chains whole stays, and nothing of what it said.
+/// The record as it was sealed, so that what is exported verifies. One that is not `wanted` is exported as if it had been erased, so that the chains
+/// stay whole.
 pub fn jsonl(entry: &Entry, wanted: bool) -> String {
     let mut this = entry.seq.into_iter().collect();
     let short = if wanted { None } else { erased(entry.line.as_bytes(), &mut this).and_then(|line| String::from_utf8(line).ok()) };

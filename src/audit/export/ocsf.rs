@@ -12,44 +12,31 @@
 //!
 //! What has no attribute of its own stands under `unmapped`, under the record's own names.
 
-use std::collections::{HashMap, VecDeque};
-
 use serde_json::{Map, Value, json};
 
 use crate::audit::{
     filter::is_denied,
     reading::Entry,
     record::{CallStatus, Denial, Event},
+    remembered::{Remembered, call_of},
     sentence::{action, clipped, sentence},
 };
 
 /// The version of the schema that is written.
 const VERSION: &str = "1.3.0";
-/// Calls whose tool is remembered.
-const CALLS: usize = 65_536;
 
 /// Tools of calls, as outcomes do not name them.
 #[derive(Debug, Default)]
-pub struct Tools {
-    names: HashMap<(String, String), String>,
-    order: VecDeque<(String, String)>,
-}
+pub struct Tools(Remembered<String>);
 
 impl Tools {
     /// Takes note of a call, and says which tool a record is about.
     pub fn note(&mut self, entry: &Entry) -> Option<String> {
-        let key = (entry.session.clone(), entry.text("call")?.to_owned());
+        let call = call_of(entry)?;
         if let Some(tool) = entry.text("tool") {
-            self.order.push_back(key.clone());
-            self.names.insert(key, clipped(tool));
-            if self.order.len() > CALLS
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.names.remove(&oldest);
-            }
-            return Some(clipped(tool));
+            self.0.insert(call.clone(), clipped(tool));
         }
-        self.names.get(&key).cloned()
+        self.0.get(&call).cloned()
     }
 }
 

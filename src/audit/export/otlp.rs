@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::audit::{
     filter::is_denied,
     reading::Entry,
-    record::{CallStatus, Event},
-    sentence::{Mood, action, clipped, sentence},
+    record::{CallStatus, Denial, Event},
+    sentence::{Mood, action, clipped, sentence, status as status_word},
 };
 
 /// Logs or traces.
@@ -168,7 +168,7 @@ impl Otlp {
                     held.attributes.extend(exit_code.map(|code| number("process.exit.code", code.into())));
                     held.attributes.push(number("portcullis.output_bytes", i64::try_from(*output_bytes).unwrap_or(i64::MAX)));
                     let nanoseconds = time.to_string();
-                    let refusal = |denial: &crate::audit::Denial| {
+                    let refusal = |denial: &Denial| {
                         let attributes = [
                             text("portcullis.denial.resource", &denial.resource),
                             text("portcullis.denial.access", &denial.access),
@@ -181,7 +181,7 @@ impl Otlp {
                     let events = denials.iter().map(refusal).collect();
                     let ended = match status {
                         CallStatus::Ok => json!({"code": 1}),
-                        other => json!({"code": 2, "message": crate::audit::sentence::status(*other).1}),
+                        other => json!({"code": 2, "message": status_word(*other).1}),
                     };
                     let span = self.call_span(call, held, time, events, ended);
                     self.bytes += span.to_string().len();

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Call, Denials, Destination, Grants, LIST_CAP, Moment, Probing, Question, Session};
+use super::{Call, Denials, Destination, LIST_CAP, Moment, Probing, Question, Session, SessionGrant};
 use crate::{
     audit::{
         reading::{Entry, Line},
         record::{CallStatus, Denial, Event},
-        sentence::{action, clipped, sentence, status},
+        sentence::{Mood, action, clipped, sentence, status},
     },
     egress::Ending,
     sandbox::Applied,
@@ -17,6 +17,8 @@ use crate::{
 const PROBING: usize = 3;
 /// Rules, resources and calls that are told apart.
 const GROUPS: usize = 1_000;
+/// Calls that may be open at the same time; the outcome of one more is only counted.
+const OPEN: usize = 65_536;
 /// Resources that are named for one rule.
 const RESOURCES: usize = 20;
 
@@ -53,8 +55,7 @@ impl Collector {
                 self.session.counts.unreadable += 1;
                 let text = format!("line {number} ({bytes} bytes) is no record: {why}");
                 let (time, at_ms) = (self.session.ended.clone(), self.at_ms(self.last_ns));
-                let mood = crate::audit::sentence::Mood::Bad;
-                self.session.moments.push(Moment { time, at_ms, mood, what: "unreadable".to_owned(), text });
+                self.session.moments.push(Moment { time, at_ms, mood: Mood::Bad, what: "unreadable".to_owned(), text });
                 return;
             }
         };
@@ -134,7 +135,7 @@ impl Collector {
                 }
             }
             Some(Event::Granted { grant, permission, scope }) => {
-                session.grants.push(Grants {
+                session.grants.push(SessionGrant {
                     grant: clipped(grant),
                     allows: clipped(&permission.sentence()),
                     scope: scope.words().to_owned(),
@@ -196,7 +197,7 @@ impl Collector {
         let number = self.session.calls.total;
         let place = (self.session.calls.items.len() < LIST_CAP).then_some(self.session.calls.items.len());
         self.session.calls.push(item);
-        if self.open.len() < 65_536 {
+        if self.open.len() < OPEN {
             self.open.insert(call.clone(), (place, number));
         }
     }
@@ -277,7 +278,7 @@ impl Collector {
         time.clone_into(&mut group.last);
     }
 
-    /// The report. Questions that nobody's call followed are moments of their own.
+    /// The report.
     pub fn finish(mut self) -> Session {
         self.session.duration_ms = self.at_ms(self.last_ns);
         for ((rule, layer), group) in self.groups {

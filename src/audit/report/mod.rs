@@ -87,15 +87,15 @@ pub struct Session {
     pub policy: InForce,
     /// How much there was.
     pub counts: Counts,
-    /// What ran, and what was not let.
+    /// What ran, and what was refused.
     pub calls: List<Call>,
     /// What else happened.
     pub moments: List<Moment>,
     /// What was granted, and used.
-    pub grants: List<Grants>,
+    pub grants: List<SessionGrant>,
     /// Refusals, the most frequent rule first.
     pub denials: Vec<Denials>,
-    /// What looks like somebody trying doors.
+    /// Rules that many calls ran into, which looks like somebody trying doors.
     pub probing: Vec<Probing>,
     /// What could reach a network.
     pub network: Network,
@@ -237,7 +237,7 @@ pub struct Moment {
 
 /// A grant, as a session saw it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Grants {
+pub struct SessionGrant {
     /// Its id.
     pub grant: String,
     /// What it allows.
@@ -286,7 +286,7 @@ pub struct Denials {
     pub grant: Option<String>,
 }
 
-/// Repeats.
+/// One rule that several calls ran into.
 #[derive(Debug, Clone, Serialize)]
 pub struct Probing {
     /// What was tried.

@@ -87,6 +87,13 @@ fn about(out: &mut Out, session: &Session) {
         }
     }
     calls(out, session);
+    approvals(out, session);
+    grants(out, session);
+    denials(out, session);
+    network(out, session);
+}
+
+fn approvals(out: &mut Out, session: &Session) {
     out.heading("Who approved it");
     let mut nobody = true;
     for call in &session.calls.items {
@@ -101,6 +108,9 @@ fn about(out: &mut Out, session: &Session) {
     if nobody {
         out.line(Tone::Plain, "nobody was asked: the policy and its rules decided");
     }
+}
+
+fn grants(out: &mut Out, session: &Session) {
     out.heading("Escalations and grants");
     for grant in &session.grants.items {
         let last = grant.last_used.as_deref().unwrap_or("never");
@@ -114,6 +124,9 @@ fn about(out: &mut Out, session: &Session) {
         out.line(Tone::Plain, "nothing was allowed for longer than one call");
     }
     out.left_out(session.grants.left_out());
+}
+
+fn denials(out: &mut Out, session: &Session) {
     out.heading("Denials by rule");
     for group in &session.denials {
         out.line(Tone::Bad, &format!("{} × {} ({}; {})", group.times, group.rule, group.layer, group.certainty));
@@ -128,6 +141,9 @@ fn about(out: &mut Out, session: &Session) {
         let (first, last) = &probe.times;
         out.line(Tone::Bad, &format!("looks like probing: {}, in {} calls from {first} to {last}", probe.what, probe.calls));
     }
+}
+
+fn network(out: &mut Out, session: &Session) {
     out.heading("Network");
     out.line(Tone::Plain, &session.network.sentence());
     for destination in &session.network.destinations {

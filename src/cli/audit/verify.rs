@@ -87,10 +87,10 @@ fn verdict(arguments: &Arguments, folders: &Folders) -> Result<FolderVerdict, Ex
         let verdict = verify_log(&log.parts, None, &trust, None).map_err(failed)?;
         return Ok(FolderVerdict { ledger: None, sessions: vec![verdict], findings: Vec::new() });
     }
-    let (_, known) = if crate::audit::ledger::exists(&folder) {
-        verify_ledger(&folder, &trust, arguments.anchor.as_ref()).map(|(ledger, known)| (Some(ledger), known)).map_err(failed)?
+    let known = if crate::audit::ledger::exists(&folder) {
+        verify_ledger(&folder, &trust, arguments.anchor.as_ref()).map_err(failed)?.1
     } else {
-        (None, Default::default())
+        Default::default()
     };
     let verdict = verify_log(&log.parts, Some(&log.name), &trust, known.get(&log.name)).map_err(failed)?;
     Ok(FolderVerdict { ledger: None, sessions: vec![verdict], findings: Vec::new() })

@@ -31,17 +31,9 @@ use super::{
 };
 use crate::{
     agent::{Session, SessionError},
-    policy::Ask,
+    policy::{Ask, canonical},
     sandbox::launcher::own_program,
-    ui::{
-        self,
-        asker::TerminalAsker,
-        line_editor::LineEditor,
-        session_screen::SessionScreen,
-        status::{self, Status},
-        style::Paint,
-        terminal,
-    },
+    ui::{self, asker::TerminalAsker, line_editor::LineEditor, session_screen::SessionScreen, status::Status, style::Paint, terminal},
 };
 
 /// What was typed to begin a session.
@@ -204,7 +196,7 @@ fn again(chat: &Chat) -> ChatError {
         command.args(["--policy", policy]);
     }
     if let Some(ask) = chat.ask {
-        command.args(["--ask", status::mode(ask)]);
+        command.args(["--ask", canonical::ask(ask)]);
     }
     if let Some(workspace) = &chat.workspace {
         command.arg("--workspace").arg(workspace);

@@ -137,8 +137,8 @@ impl Talk {
 fn policy_text(gate: &Gate) -> String {
     let policy = gate.policy_in_force();
     let mut text = format!("policy {} ({})\n", policy.name, policy.fingerprint());
-    for (role, file) in &policy.sources {
-        text.push_str(&format!("  {role}: {file}\n"));
+    for (file, role) in &policy.sources {
+        text.push_str(&format!("  {file}: {role}\n"));
     }
     for claim in claims(&policy) {
         text.push_str(&format!("- {}\n", claim.text));

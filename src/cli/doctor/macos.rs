@@ -173,7 +173,7 @@ pub(super) fn lacks(policy: &Policy, machine: &Machine) -> Vec<Lack> {
     out
 }
 
-/// The arguments of a program under a policy's profile, in a session that is nobody's.
+/// A policy's profile, for a session that is nobody's.
 fn profile(policy: &Policy) -> Result<crate::sandbox::macos::profile::Profile, String> {
     let nowhere = std::path::Path::new("/Users/Shared/portcullis-doctor");
     let session = Session {

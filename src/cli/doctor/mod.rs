@@ -38,35 +38,16 @@ mod show;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
+#[cfg(target_os = "macos")]
+use self::macos::{Machine, Report};
+#[cfg(target_os = "linux")]
+use self::report::{Machine, Report};
 use super::{exit::Exit, output};
+use crate::ui::{self, style::Paint};
 
 /// Looks at the machine and says what it found. To be called while this process has one thread, because the look forks.
-#[cfg(target_os = "linux")]
 pub(super) fn run(json: bool) -> Exit {
-    use crate::ui::{self, style::Paint};
-    let report = report::Report::new(&report::Machine::look());
-    let text = if json {
-        match serde_json::to_string(&report) {
-            Ok(text) => text + "\n",
-            Err(error) => {
-                super::report(&error);
-                return Exit::Output;
-            }
-        }
-    } else {
-        show::text(&report, ui::width(), Paint::of(&std::io::stdout()))
-    };
-    match output::print(&text) {
-        Ok(()) => report.exit(),
-        Err(exit) => exit,
-    }
-}
-
-/// The same on macOS.
-#[cfg(target_os = "macos")]
-pub(super) fn run(json: bool) -> Exit {
-    use crate::ui::{self, style::Paint};
-    let report = macos::Report::new(&macos::Machine::look());
+    let report = Report::new(&Machine::look());
     let text = if json {
         match serde_json::to_string(&report) {
             Ok(text) => text + "\n",

@@ -76,7 +76,7 @@ impl Preset {
 }
 
 impl Verdict {
-    /// That on the default preset.
+    /// The verdict on the default preset, which is one of these.
     pub(super) fn of(presets: &[Preset]) -> Self {
         let default = presets.iter().find(|preset| preset.default);
         let enforced = default.map_or(Enforced::Refused, |preset| preset.enforced);

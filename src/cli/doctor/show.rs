@@ -9,22 +9,24 @@ use crate::ui::{
     table::{Cell, Table},
 };
 
-/// The report in lines of `width` columns; its last line is the verdict.
-pub(super) fn text(report: &Report, width: usize, paint: Paint) -> String {
-    let mut out = String::new();
-    let mut section = |title: &str, table: &Table| {
-        if !table.is_empty() {
-            out.push_str(&format!("{}\n{}\n", paint.text(Tone::Strong, title), table.render(width, paint)));
-        }
-    };
-    section("Machine", &machine(report));
-    section("Landlock", &landlock(report));
-    section("Other layers", &layers(report));
-    section("Presets", &presets::table(&report.presets));
-    section("What is lacking", &presets::lacking(&report.presets));
-    let tone = presets::tone(report.verdict.enforced);
-    // One line whatever the width, so that `tail -n 1` is the verdict.
-    out + &paint.text(tone, &format!("Verdict: {}.", report.verdict.text)) + "\n"
+impl Report {
+    /// The report in lines of `width` columns; its last line is the verdict.
+    pub(super) fn text(&self, width: usize, paint: Paint) -> String {
+        let mut out = String::new();
+        let mut section = |title: &str, table: &Table| {
+            if !table.is_empty() {
+                out.push_str(&format!("{}\n{}\n", paint.text(Tone::Strong, title), table.render(width, paint)));
+            }
+        };
+        section("Machine", &machine(self));
+        section("Landlock", &landlock(self));
+        section("Other layers", &layers(self));
+        section("Presets", &presets::table(&self.presets));
+        section("What is lacking", &presets::lacking(&self.presets));
+        let tone = presets::tone(self.verdict.enforced);
+        // One line whatever the width, so that `tail -n 1` is the verdict.
+        out + &paint.text(tone, &format!("Verdict: {}.", self.verdict.text)) + "\n"
+    }
 }
 
 fn machine(report: &Report) -> Table {

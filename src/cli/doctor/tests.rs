@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use super::{
     presets::Enforced,
     report::{APPARMOR, CLONE, MOST, Machine, PID_MAX, Report, lacks},
-    show,
 };
 use crate::{
     cli::exit::Exit,
@@ -54,7 +53,7 @@ fn without_namespaces() -> Machine {
 }
 
 fn text(machine: &Machine) -> String {
-    show::text(&Report::new(machine), 100_000, Paint::PLAIN)
+    Report::new(machine).text(100_000, Paint::PLAIN)
 }
 
 fn enforced(machine: &Machine, preset: &str) -> Enforced {

@@ -1,6 +1,6 @@
 //! `portcullis mcp add`: one more server in the person's own file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{
     super::{exit::Exit, output, resolve::Folders},
@@ -61,9 +61,8 @@ pub(super) fn run(arguments: &Arguments, folders: &Folders) -> Result<Exit, McpE
     let Arguments { name, url, bearer, header, env, policy, read, command } = arguments;
     // The file is read from anywhere, so a relative path would lead elsewhere.
     let policy = policy.as_ref().map(|policy| {
-        let path = Path::new(policy);
-        let is_path = policy.contains('/') || path.extension().is_some_and(|extension| extension == "toml");
-        if is_path { std::path::absolute(path).map_or_else(|_| policy.clone(), |path| path.display().to_string()) } else { policy.clone() }
+        let absolute = std::path::absolute(policy).ok().filter(|_| load::is_path(policy));
+        absolute.map_or_else(|| policy.clone(), |path| path.display().to_string())
     });
     load::alone(policy.as_deref().unwrap_or(if url.is_some() { load::REMOTE_PRESET } else { load::SERVER_PRESET }))?;
     let mut env = env.clone();

@@ -24,9 +24,8 @@ fn chosen(server: &ServerSettings, folders: &Folders) -> String {
     let Some(policy) = &server.policy else {
         return if matches!(server.way, Way::Remote(_)) { load::REMOTE_PRESET } else { load::SERVER_PRESET }.to_owned();
     };
-    let is_path = policy.contains('/') || Path::new(policy).extension().is_some_and(|extension| extension == "toml");
     let folder = folders.mcp.parent().map(Path::to_path_buf).unwrap_or_default();
-    if is_path { folder.join(policy).display().to_string() } else { policy.clone() }
+    if load::is_path(policy) { folder.join(policy).display().to_string() } else { policy.clone() }
 }
 
 /// The policy of a server by itself, by which it is approved: what a workspace takes away on top of that needs no approval.

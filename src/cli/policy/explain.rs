@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use crate::{
     cli::{
         exit::Exit,
-        output, report,
+        output,
         resolve::{self, Folders},
     },
     tools::explain::{Asked, Question, Word},
@@ -85,12 +85,9 @@ impl From<&What> for Question {
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let folders = Folders::from_environment();
-    let resolved = match resolve::resolve(arguments.workspace.as_deref(), arguments.policy.as_deref(), &folders) {
+    let resolved = match resolve::resolve_or_report(arguments.workspace.as_deref(), arguments.policy.as_deref(), &folders) {
         Ok(resolved) => resolved,
-        Err(error) => {
-            report(&error);
-            return error.exit();
-        }
+        Err(exit) => return exit,
     };
     let (policy, session) = (&resolved.policy, &resolved.session);
     let answer = Asked::new(policy, session, &resolved.search_path(), &resolved.cwd).answer(&(&arguments.what).into());

@@ -18,7 +18,7 @@ use crate::{
     policy::{
         self, Anchors, NetworkMode,
         learn::{self, Base, Floor, Observation, Outcome, Proposal, Reach},
-        load::DEFAULT_PRESET,
+        load::{DEFAULT_PRESET, is_path},
     },
     sandbox::{Launcher, Program, observing::OBSERVING_FOLDERS},
     ui::sanitize::visible_line,
@@ -59,12 +59,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         return exit;
     }
     let folders = resolve::Folders::from_environment();
-    let resolved = match resolve::resolve(arguments.workspace.as_deref(), arguments.policy.as_deref(), &folders) {
+    let resolved = match resolve::resolve_or_report(arguments.workspace.as_deref(), arguments.policy.as_deref(), &folders) {
         Ok(resolved) => resolved,
-        Err(error) => {
-            report(&error);
-            return error.exit();
-        }
+        Err(exit) => return exit,
     };
     let (policy, session) = (&resolved.policy, &resolved.session);
     for folder in OBSERVING_FOLDERS {
@@ -152,7 +149,7 @@ fn nowhere_to_write(arguments: &Arguments) -> Option<Exit> {
 /// By what name a policy extends the chosen one: a preset's, or the absolute path of a file, so that the proposal may lie anywhere.
 fn extended(chosen: Option<&str>, user: &Path) -> String {
     let file = match chosen {
-        Some(name) if name.contains('/') || Path::new(name).extension().is_some_and(|extension| extension == "toml") => Path::new(name),
+        Some(name) if is_path(name) => Path::new(name),
         Some(name) => return name.to_owned(),
         None if fs::symlink_metadata(user).is_ok() => user,
         None => return DEFAULT_PRESET.to_owned(),

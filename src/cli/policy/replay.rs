@@ -50,12 +50,9 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let folders = Folders::from_environment();
-    let resolved = match resolve::resolve(arguments.workspace.as_deref(), Some(&arguments.with), &folders) {
+    let resolved = match resolve::resolve_or_report(arguments.workspace.as_deref(), Some(&arguments.with), &folders) {
         Ok(resolved) => resolved,
-        Err(error) => {
-            report(&error);
-            return error.exit();
-        }
+        Err(exit) => return exit,
     };
     let session = &resolved.session;
     let judge = Judge::new(&resolved.policy, &session.anchors());

@@ -19,6 +19,7 @@ use crate::{
         Origin, Policy,
         case_file::{self, Case, CaseFile, Expected, Subject},
         file::LARGEST_FILE,
+        load::is_path,
     },
     tools::explain::{Answer, Asked, Question, Word},
     ui::{
@@ -105,16 +106,11 @@ fn try_all(arguments: &Arguments) -> Result<Exit, Exit> {
     for path in &arguments.files {
         let file = open(path)?;
         let beside = file.policy.as_ref().map(|policy| match path.parent() {
-            Some(folder) if policy.contains('/') || policy.ends_with(".toml") => {
-                folder.join(policy.trim_start_matches("./")).display().to_string()
-            }
+            Some(folder) if is_path(policy) => folder.join(policy.trim_start_matches("./")).display().to_string(),
             _ => policy.clone(),
         });
         let chosen = arguments.policy.clone().or(beside);
-        let resolved = resolve::resolve(arguments.workspace.as_deref(), chosen.as_deref(), &folders).map_err(|error| {
-            report(&error);
-            error.exit()
-        })?;
+        let resolved = resolve::resolve_or_report(arguments.workspace.as_deref(), chosen.as_deref(), &folders)?;
         one(path, &file, &resolved, &mut whole);
     }
     output::print(&if arguments.json { json(&whole) } else { text(&whole) })?;

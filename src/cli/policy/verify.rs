@@ -47,12 +47,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         return Exit::Output;
     }
     let folders = resolve::Folders::from_environment();
-    let resolved = match resolve::resolve(arguments.workspace.as_deref(), arguments.policy.as_deref(), &folders) {
+    let resolved = match resolve::resolve_or_report(arguments.workspace.as_deref(), arguments.policy.as_deref(), &folders) {
         Ok(resolved) => resolved,
-        Err(error) => {
-            report(&error);
-            return error.exit();
-        }
+        Err(exit) => return exit,
     };
     let options = Options { policy: &resolved.policy, session: &resolved.session, other: None };
     let (subject, statements) = match certificate::run(&options) {

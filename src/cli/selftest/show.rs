@@ -65,12 +65,8 @@ pub(super) fn text(policy: &Policy, findings: &[Finding], width: usize, paint: P
     if !leaks.is_empty() {
         out.push_str(&format!("{}\n{}\n", paint.text(Tone::Bad, "LEAKED, or not tried"), leaks.render(width, paint)));
     }
-    let mut area = None;
     let mut table = Table::new(2);
     for (index, finding) in findings.iter().enumerate() {
-        if area.is_none() {
-            area = Some(finding.case.area);
-        }
         let (state, detail) = match &finding.verdict {
             Verdict::Refused => (Cell::new(Tone::Good, "refused"), finding.case.title.to_owned()),
             Verdict::Leaked(_) => (Cell::new(Tone::Bad, "LEAKED"), finding.case.title.to_owned()),

@@ -21,7 +21,7 @@ use super::{
     model::{NetworkMode, Policy},
 };
 
-pub use render::{list_text, render};
+pub use render::render;
 
 /// What is done with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

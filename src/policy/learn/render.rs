@@ -77,7 +77,7 @@ pub fn render(base: &Base<'_>, proposal: &Proposal, command: &str) -> String {
 }
 
 /// The entries of a list as its policy wrote them, with groups by their names.
-pub fn list_text(rules: &[PathRule]) -> Vec<String> {
+fn list_text(rules: &[PathRule]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for rule in rules {
         let text = match (&rule.origin.group, &rule.place) {

@@ -7,7 +7,7 @@ use super::{
         command,
         model::{CommandRule, Decision},
     },
-    Finding, Subject, names, rules,
+    Finding, Subject, programs, rules,
 };
 
 pub(super) fn find(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
@@ -70,7 +70,7 @@ fn by_itself(subject: &Subject<'_>, rule: &CommandRule, findings: &mut Vec<Findi
     let Some(program) = rule.prefix.first() else { return };
     let shown = words(rule);
     let mut push = |which, problem: String, advice: &str| findings.push(Finding::new(which, &rule.origin, problem, advice));
-    if rule.decision == Decision::Allow && names::runs_anything(&rule.prefix) {
+    if rule.decision == Decision::Allow && programs::runs_anything(&rule.prefix) {
         push(
             &rules::INTERPRETER_ALLOWED,
             format!("`{shown}` is allowed, and what it runs is not judged"),
@@ -94,7 +94,7 @@ fn by_itself(subject: &Subject<'_>, rule: &CommandRule, findings: &mut Vec<Findi
             "name a program by its name alone, or by an absolute path that no call can write",
         );
     }
-    let bare = !program.contains('/') && !names::is_builtin(program);
+    let bare = !program.contains('/') && !programs::is_builtin(program);
     if bare && !subject.is_preset(&rule.origin) && !subject.facts.finds(program) {
         push(
             &rules::MISSING_PROGRAM,
@@ -102,7 +102,7 @@ fn by_itself(subject: &Subject<'_>, rule: &CommandRule, findings: &mut Vec<Findi
             "correct its name, or leave it if other machines have it",
         );
     }
-    if rule.decision == Decision::Forbid && rule.prefix.len() == 1 && names::is_wrapper(program) {
+    if rule.decision == Decision::Forbid && rule.prefix.len() == 1 && programs::is_wrapper(program) {
         push(
             &rules::WRAPPER_FORBIDDEN,
             format!("`{program}` is forbidden, and what it would run is not"),

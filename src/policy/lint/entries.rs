@@ -27,7 +27,7 @@ impl Entry<'_> {
         }
     }
 
-    /// The one place of an entry that is no group, or a group that stands for one place.
+    /// The place of an entry that is no group.
     fn alone(&self) -> Option<&Place> {
         match self.rules.as_slice() {
             [one] if self.origin.group.is_none() => Some(&one.place),

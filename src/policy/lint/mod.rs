@@ -7,9 +7,10 @@ mod commands;
 mod entries;
 mod exposure;
 mod known;
-mod names;
+mod programs;
 mod rules;
 mod settings;
+mod variables;
 mod written;
 
 use std::path::{Path, PathBuf};

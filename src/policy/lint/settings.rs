@@ -9,7 +9,7 @@ use super::{
         model::{Ask, Decision, Detail, GitAccess, Layer, NetworkMode, OnFailure, OnMissing, Origin},
         units,
     },
-    Finding, Severity, Subject, names, rules,
+    Finding, Severity, Subject, rules, variables,
     written::Written,
 };
 
@@ -69,7 +69,7 @@ fn environment(subject: &Subject<'_>, written: &Written<'_>, findings: &mut Vec<
         written.origin(|file| file.environment.set.as_ref()?.get_ref().keys().find(|key| key.get_ref() == name).map(Spanned::span))
     };
     for name in &environment.inherit {
-        if names::is_secret(name) {
+        if variables::is_secret(name) {
             findings.push(Finding::new(
                 &rules::SECRET_INHERITED,
                 &inherited(name),
@@ -77,7 +77,7 @@ fn environment(subject: &Subject<'_>, written: &Written<'_>, findings: &mut Vec<
                 "leave it out of inherit, and do outside of the sandbox what needs it",
             ));
         }
-        if names::is_loader(name, None) {
+        if variables::is_loader(name, None) {
             findings.push(Finding::new(
                 &rules::LOADER_VARIABLE,
                 &inherited(name),
@@ -89,7 +89,7 @@ fn environment(subject: &Subject<'_>, written: &Written<'_>, findings: &mut Vec<
         }
     }
     for (name, value) in &environment.set {
-        if subject.facts.looks_secret(value) || names::is_secret(name) && looks_random(value) {
+        if subject.facts.looks_secret(value) || variables::is_secret(name) && looks_random(value) {
             findings.push(Finding::new(
                 &rules::SECRET_SET,
                 &set(name),
@@ -97,7 +97,7 @@ fn environment(subject: &Subject<'_>, written: &Written<'_>, findings: &mut Vec<
                 "take it out of the file, and make it invalid where it is from: whoever can read the file has it",
             ));
         }
-        if names::is_loader(name, Some(value)) {
+        if variables::is_loader(name, Some(value)) {
             findings.push(Finding::new(
                 &rules::LOADER_VARIABLE,
                 &set(name),

@@ -18,7 +18,7 @@ impl<'a> Written<'a> {
         Self { files: sources.iter().filter_map(|source| Some((source, file::parse(source).ok()?))).collect() }
     }
 
-    /// The place of the first file in which `find` finds one; the head of the first file where none does, which is where what is left out is missing.
+    /// Where the first file that has such a value has it. If none has, the head of the first file: that is where it could be written.
     pub(super) fn origin(&self, find: impl Fn(&PolicyFile) -> Option<Range<usize>>) -> Origin {
         let mut found = self.files.iter().filter_map(|(source, file)| Some((source, find(file)?)));
         match found.next() {

@@ -1,7 +1,6 @@
 //! What the model is told where the systems differ in what they do.
 
-use super::{Place, Policy, groups, with_examples};
-use crate::policy::model::{GitAccess, NetworkMode};
+use super::{GitAccess, NetworkMode, Place, Policy, groups, with_examples};
 
 /// A system that has a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +11,7 @@ pub enum Platform {
     MacOs,
 }
 
-/// What globs do not cover on Linux, see [`crate::policy::place::is_in_package_folder`].
+/// What globs do not cover on Linux, see [`super::super::place::is_in_package_folder`].
 const PACKAGES: &str = " Names with a * do not count inside node_modules and site-packages.";
 
 impl Platform {

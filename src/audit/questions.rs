@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::{
-    audit::{Event, Record},
-    policy::{Permission, Wider},
-};
+use super::record::{Event, Record};
+use crate::policy::{Permission, Wider};
 
 /// See the module.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
