@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use globset::{Glob, GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobMatcher};
 
 use super::{
     error::{Problem, value},
@@ -67,7 +67,8 @@ pub(super) fn parse(text: &str) -> Result<Place, Fault> {
     if wild {
         // Paths are matched without `.` and repeated or trailing slashes, so a glob that kept them would silently match nothing.
         let glob = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/");
-        return match compile(&glob) {
+        // To compile it takes longer than to read the rest of a policy, and most are never asked.
+        return match builder(&glob).build() {
             Ok(_) => Ok(Place::WorkspaceGlob(glob)),
             Err(e) => Err(Fault::new(
                 Problem::BadGlob { glob: value(text), reason: e.kind().to_string() },
@@ -97,7 +98,13 @@ pub fn is_in_package_folder(relative: &Path) -> bool {
 /// # Errors
 /// Where `glob` is not a glob.
 pub fn compile(glob: &str) -> Result<GlobMatcher, globset::Error> {
-    GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build().map(|g: Glob| g.compile_matcher())
+    builder(glob).build().map(|glob| glob.compile_matcher())
+}
+
+fn builder(glob: &str) -> GlobBuilder<'_> {
+    let mut builder = GlobBuilder::new(glob);
+    builder.literal_separator(true).backslash_escape(true);
+    builder
 }
 
 fn refuse_glob_outside(text: &str, wild: bool) -> Result<(), Fault> {

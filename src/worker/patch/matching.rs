@@ -13,7 +13,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-use similar::TextDiff;
+use similar::{
+    DiffOp,
+    algorithms::{Capture, Replace, myers},
+    diff_ratio,
+};
 
 use super::parse::{Hunk, HunkLine};
 use crate::worker::text::{head, quote};
@@ -277,8 +281,7 @@ impl<'a> Haystack<'a> {
                 let end = (start + old.len()).min(self.lines.len());
                 let there: Vec<&str> = self.lines[start..end].iter().map(AsRef::as_ref).collect();
                 text.push_str(&format!("nearest place, line {} (`-` the file has, `+` the hunk says):\n", start + 1));
-                let diff = TextDiff::from_slices(&there, old);
-                for change in diff.iter_all_changes() {
+                for change in compared(&there, old).iter().flat_map(|operation| operation.iter_changes(there.as_slice(), old)) {
                     let sign = change.tag();
                     text.push_str(&format!("  {sign}{}\n", quote(change.value(), QUOTED_CHARACTERS)));
                     if text.len() > MESSAGE_BYTES {
@@ -320,17 +323,24 @@ impl<'a> Haystack<'a> {
             return votes.iter().position(|&vote| vote == most);
         }
         let (offset, line) = old.iter().enumerate().find(|(_, line)| !line.trim().is_empty())?;
-        let (line, _) = head(line.trim(), COMPARED_CHARACTERS);
+        let line: Vec<char> = head(line.trim(), COMPARED_CHARACTERS).0.chars().collect();
         let mut best = (0.6, None);
         for (index, candidate) in self.lines.iter().take(COMPARED_LINES).enumerate() {
-            let (candidate, _) = head(candidate.trim(), COMPARED_CHARACTERS);
-            let ratio = TextDiff::from_chars(candidate, line).ratio();
+            let candidate: Vec<char> = head(candidate.trim(), COMPARED_CHARACTERS).0.chars().collect();
+            let ratio = diff_ratio(&compared(&candidate, &line), candidate.len(), line.len());
             if ratio > best.0 {
                 best = (ratio, Some(index.saturating_sub(offset)));
             }
         }
         best.1
     }
+}
+
+/// What has to be done to the old for it to be the new. By the one algorithm that is needed: all that the library has are a megabyte of code.
+fn compared<T: PartialEq>(old: &[T], new: &[T]) -> Vec<DiffOp> {
+    let mut found = Replace::new(Capture::new());
+    let Ok(()) = myers::diff_deadline_raw(&mut found, old, 0..old.len(), new, 0..new.len(), None);
+    found.into_inner().into_ops()
 }
 
 #[cfg(test)]
