@@ -90,13 +90,13 @@ struct Registered {
     globs: Arc<Globs>,
     program: Filters,
     worker: Filters,
+    /// Whether something that calls write is laid over something else for each of them, which must not be done twice at a time. As it was when a sandbox
+    /// was last made.
+    has_copies: bool,
 }
 
-impl Registered {
-    /// Whether something that calls write is laid over something else for each of them, which must not be done twice at a time.
-    fn has_copies(&self) -> bool {
-        self.plan.roots.iter().any(|root| root.copy.is_some() && root.source.exists())
-    }
+fn has_copies(plan: &Plan) -> bool {
+    plan.roots.iter().any(|root| root.copy.is_some() && root.source.exists())
 }
 
 struct Living {
@@ -248,7 +248,7 @@ impl Stage {
     fn to_make_ahead(&self) -> Option<Use> {
         let fits = |made_for: &Use| {
             let registered = self.plans.get(&made_for.0).and_then(|registered| registered.as_ref().ok());
-            registered.is_some_and(|registered| (self.living.is_empty() && self.leaving.is_empty()) || !registered.has_copies())
+            registered.is_some_and(|registered| (self.living.is_empty() && self.leaving.is_empty()) || !registered.has_copies)
         };
         self.warm.wanted().into_iter().find(fits)
     }
@@ -256,6 +256,7 @@ impl Stage {
     fn make_ahead(&mut self, made_for: Use) {
         let (plan, worker) = made_for;
         let role = Role { ahead: true, worker, observed: false };
+        self.look_for_copies(plan);
         let Some(Ok(registered)) = self.plans.get(&plan) else { return self.warm.unwanted(made_for) };
         let origin = Origin::of(&registered.plan);
         match self.make(plan, role, None) {
@@ -263,6 +264,13 @@ impl Stage {
             // Whoever wants one is told so when they do.
             Err(_) => self.warm.unwanted(made_for),
         }
+    }
+
+    /// Before a sandbox is made under a plan: whether it will have any.
+    fn look_for_copies(&mut self, plan: u32) -> bool {
+        let Some(Ok(registered)) = self.plans.get_mut(&plan) else { return false };
+        registered.has_copies = has_copies(&registered.plan);
+        registered.has_copies
     }
 
     fn told_to_stop(&mut self) -> bool {
@@ -287,7 +295,8 @@ impl Stage {
             let same = |other: &&Registered| other.plan.deny_globs == plan.deny_globs && other.plan.protect_globs == plan.protect_globs;
             let known = self.plans.values().filter_map(|other| other.as_ref().ok()).find(same);
             let globs = known.map_or_else(|| sweep::globs(&plan), |other| Ok(Arc::clone(&other.globs)))?;
-            Ok(Registered { plan, expected, made, globs, program, worker })
+            let has_copies = has_copies(&plan);
+            Ok(Registered { plan, expected, made, globs, program, worker, has_copies })
         })();
         self.plans.entry(id).or_insert(registered);
         if let Some(expected) = expected {
@@ -305,7 +314,7 @@ impl Stage {
     fn try_launch(&mut self, launch: Launch, streams: [OwnedFd; 3], socket: &OwnedFd) -> Result<(), Failure> {
         let plan = launch.plan;
         let (expected, has_copies) = match self.plans.get(&plan) {
-            Some(Ok(registered)) => (registered.expected, registered.has_copies()),
+            Some(Ok(registered)) => (registered.expected, registered.has_copies),
             Some(Err(failure)) => return Err(failure.clone()),
             None => return Err(Failure::new(STEP, "its plan was never registered")),
         };
@@ -333,12 +342,14 @@ impl Stage {
         } else {
             None
         };
-        if has_copies && warm.is_none() {
-            self.make_room_for_copies();
+        if warm.is_none() {
+            if self.look_for_copies(plan) {
+                self.make_room_for_copies();
+            }
         } else if has_copies {
             // What this call writes is below what they show.
             let plans = &self.plans;
-            self.warm.spoil(|(other, _)| plans.get(&other).is_some_and(|other| other.as_ref().is_ok_and(Registered::has_copies)));
+            self.warm.spoil(|(other, _)| plans.get(&other).is_some_and(|other| other.as_ref().is_ok_and(|plan| plan.has_copies)));
         }
         let (sandbox, handed) = match warm {
             Some(warm) => (warm, Ok(())),
@@ -382,7 +393,7 @@ impl Stage {
 
     /// Waits until nothing is laid any more over what the next sandbox lays something over: one place for what is written serves one at a time.
     fn make_room_for_copies(&mut self) {
-        let registered = self.plans.iter().filter(|(_, plan)| plan.as_ref().is_ok_and(Registered::has_copies));
+        let registered = self.plans.iter().filter(|(_, plan)| plan.as_ref().is_ok_and(|plan| plan.has_copies));
         let copying: HashSet<u32> = registered.map(|(id, _)| *id).collect();
         let ended = self.warm.drain(|(plan, _)| copying.contains(&plan));
         let end = Instant::now() + ROOM_PATIENCE;

@@ -47,7 +47,9 @@ impl Root {
     }
 
     fn is_same(&self) -> bool {
-        self.entry == identity(fs::symlink_metadata(&self.source)) && self.place == identity(fs::metadata(&self.source))
+        // What is no link leads to itself.
+        let leads_on = self.entry.is_some() && self.entry != self.place;
+        self.entry == identity(fs::symlink_metadata(&self.source)) && (!leads_on || self.place == identity(fs::metadata(&self.source)))
     }
 }
 
