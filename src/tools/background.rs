@@ -227,8 +227,8 @@ impl Gate {
     /// The last of what one of them wrote, redacted. None if there is none of that number.
     pub fn background_output(&self, number: u32) -> Option<String> {
         let program = self.background.programs.borrow().get(&number).cloned()?;
-        let text = program.shared().last.text();
-        Some(self.redact(&text))
+        let text = program.shared().last.redacted(&self.redactor);
+        Some(text)
     }
 
     /// Stops one of them, with everything that it started. Says whether it ran.
@@ -294,7 +294,7 @@ impl Gate {
             let mut shared = program.shared();
             (std::mem::replace(&mut shared.fresh, Capture::new(KEPT)), shared.ended.clone())
         };
-        let text = self.shown(self.redact(&fresh.text()), fresh.gap());
+        let text = self.shown(fresh.redacted(&self.redactor), fresh.gap());
         let state = ended.map_or_else(|| "It runs.".to_owned(), |(how, _)| format!("It has ended. {how}"));
         Some(if text.is_empty() { format!("{state}\n(no new output)") } else { format!("{state}\nNew output:\n{text}") })
     }

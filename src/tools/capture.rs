@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::redact::Redactor;
+
 /// Bytes of output that the model is shown at most, about 10 000 tokens.
 pub const SHOWN: usize = 40 * 1024;
 /// Of these, for lines from the middle that look like errors.
@@ -57,6 +59,20 @@ impl Capture {
             0 => String::from_utf8_lossy(&[self.head.as_slice(), &tail].concat()).into_owned(),
             gap => format!("{}{}{}", String::from_utf8_lossy(&self.head), mark(gap), String::from_utf8_lossy(&tail)),
         }
+    }
+}
+
+impl Capture {
+    /// The text without the secrets that are known, nor the parts of them that a gap has left.
+    pub fn redacted(&self, redactor: &Redactor) -> String {
+        if self.gap() == 0 {
+            return redactor.redact(&self.text());
+        }
+        let tail: Vec<u8> = self.tail.iter().copied().collect();
+        let (end, start) = (redactor.cut(&self.head, self.head.len()), redactor.rest_of_a_secret(&tail));
+        let gap = self.gap() + (self.head.len() - end + start) as u64;
+        let part = |bytes: &[u8]| redactor.redact(&String::from_utf8_lossy(bytes));
+        format!("{}{}{}", part(&self.head[..end]), mark(gap), part(&tail[start..]))
     }
 }
 
@@ -150,6 +166,24 @@ mod tests {
                     assert_eq!(short.chars().last(), text.chars().last());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn of_a_secret_that_a_gap_tears_nothing_is_left() {
+        let secret = "sk-0123456789abcdef";
+        let redactor = Redactor::new([secret.to_owned()]);
+        let text = format!("{}{secret}{}{secret}{}", "a".repeat(20), "b".repeat(200), "c".repeat(20));
+        // However the edges of what is kept lie to it.
+        for cap in 20..120 {
+            let mut capture = Capture::new(cap);
+            capture.push(text.as_bytes());
+            let shown = capture.redacted(&redactor);
+            for part in ["sk-", "cdef", "345"] {
+                assert!(!shown.contains(part), "{cap}: {shown}");
+            }
+            let lost: u64 = shown.split_once("[... ").unwrap().1.split_once(' ').unwrap().0.parse().unwrap();
+            assert!(lost >= capture.gap() && lost < capture.gap() + 2 * secret.len() as u64, "{cap}: {shown}");
         }
     }
 

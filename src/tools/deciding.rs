@@ -44,7 +44,9 @@ pub(super) struct Settled {
 impl Settled {
     /// It does not run.
     fn refuse(self, decided_by: &'static str, reason: String) -> Self {
-        Self { decided_by, invocation: Err(reason), ..self }
+        // What a person made of it has not run either.
+        let changed = self.arguments.is_some().then(|| "The person had changed the command; what they made of it did not run.".to_owned());
+        Self { decided_by, invocation: Err(reason), notes: changed.into_iter().collect(), ..self }
     }
 }
 

@@ -356,7 +356,7 @@ impl Gate {
             written.map(|written| std::mem::replace(&mut *written.lock().unwrap_or_else(PoisonError::into_inner), Capture::new(0)));
         let output_bytes = written.as_ref().map_or(0, Capture::total);
         if let Some(written) = written.filter(|written| written.total() > 0) {
-            let output = self.shown(self.redact(&written.text()), written.gap());
+            let output = self.shown(written.redacted(&self.redactor), written.gap());
             text.push_str(&format!("\nOutput until then:\n{output}"));
         }
         self.record_outcome(id, 0, &Done { status: CallStatus::Interrupted, output_bytes, ..Done::ok(String::new()) })?;

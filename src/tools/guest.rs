@@ -138,7 +138,7 @@ impl Gate {
         }
         let mut capture = Capture::new(self.policy.limits.output);
         capture.push(parts.join("\n").as_bytes());
-        let shown = self.shown(self.redact(&capture.text()), capture.gap());
+        let shown = self.shown(capture.redacted(&self.redactor), capture.gap());
         let text = if shown.is_empty() { "(no output)".to_owned() } else { shown };
         let status = if failed { CallStatus::Failed } else { CallStatus::Ok };
         let text = if failed { format!("Error: the tool says that it failed.\n{text}") } else { text };

@@ -23,7 +23,7 @@ impl Gate {
         let launch = self.shell_launch(confinement.plan, &what, &confinement);
         let (text, done) = match run(&self.launcher, launch, None, Output::kept(self.policy.limits.output)).await {
             Ok(finished) => {
-                let text = self.redact(&finished.output.text());
+                let text = finished.output.redacted(&self.redactor);
                 let (status, _) = shell::ending(&finished, &self.policy.limits, None);
                 let (exit_code, output_bytes) = (Some(finished.exit.shell_code()), finished.output.total());
                 let done = Done { status, exit_code, output_bytes, applied: Some(finished.applied), ..Done::ok(String::new()) };

@@ -49,7 +49,7 @@ impl Gate {
         };
         self.log.append(Event::CallIntent {
             call: id.to_owned(),
-            tool: name.to_owned(),
+            tool: self.redact(name),
             arguments: self.redact(settled.arguments.as_deref().unwrap_or(arguments)),
             decision: decision.to_owned(),
             decided_by: settled.decided_by.to_owned(),

@@ -38,6 +38,12 @@ impl Redactor {
         end
     }
 
+    /// How many bytes at the beginning, before which some are missing, are the rest of a secret, or look like one.
+    pub(super) fn rest_of_a_secret(&self, bytes: &[u8]) -> usize {
+        let rests = self.secrets.iter().flat_map(|secret| (1..secret.len()).map(|at| &secret.as_bytes()[at..]));
+        rests.filter(|rest| bytes.starts_with(rest) || rest.starts_with(bytes)).map(|rest| rest.len().min(bytes.len())).max().unwrap_or(0)
+    }
+
     /// The text without them.
     pub fn redact(&self, text: &str) -> String {
         self.secrets

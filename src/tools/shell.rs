@@ -79,7 +79,7 @@ impl Gate {
         if let Some(lines) = &mut lines {
             lines.finish();
         }
-        let text = self.redact(&finished.output.text());
+        let text = finished.output.redacted(&self.redactor);
         let (status, head) = ending(&finished, limits, what.timeout_ms);
         let Finished { exit, applied, output, connections, connections_more, .. } = finished;
         let mut denials = confinement.explainer.of_program(&text, &cwd, &exit.refused, status != CallStatus::Ok);

@@ -199,7 +199,7 @@ fn an_edit_runs_instead_and_is_judged_again_and_a_word_reaches_the_model() {
     let outputs = played.outputs();
     assert!(asked.has("edited") && asked.has("listed") && (0..4).all(|number| !asked.has(&number.to_string())));
     assert!(outputs[0].contains("this was run instead: touch edited"), "{outputs:?}");
-    assert!(outputs[1].contains("forbids"), "{outputs:?}");
+    assert!(outputs[1].contains("forbids") && outputs[1].contains("did not run") && !outputs[1].contains("was run instead"), "{outputs:?}");
     assert!(outputs[3].contains("the approver said no, and: use make"), "{outputs:?}");
 }
 
