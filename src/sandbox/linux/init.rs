@@ -246,6 +246,8 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
             }
             drop(presence);
             let _ = nix::unistd::write(&report, ended);
+            // Those who wait for this word may have been woken on this processor, which the end of the namespaces would keep from them.
+            let _ = nix::sched::sched_yield();
             Ok(())
         }
     }
