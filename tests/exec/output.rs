@@ -85,7 +85,7 @@ fn nothing_of_a_flooding_call_outlives_its_outcome() {
     let world = World::new();
     let policy = world.policy("[limits]\noutput = \"64KiB\"\n");
     // Beside the flood something counts up in the workspace; when the next call begins it has to have stopped.
-    let flood = "(i=0; while :; do i=$((i+1)); echo $i > count; done) & yes";
+    let flood = "(i=0; while :; do i=$((i+1)); echo $i > count; done) & until [ -s count ]; do :; done; yes";
     let look = "a=$(cat count); sleep 0.3; b=$(cat count); [ \"$a\" = \"$b\" ] && echo stopped";
     let items = [shell(flood), shell(look)];
     let turn = portcullis::model::scripted::Turn::items(items);
