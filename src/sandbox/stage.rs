@@ -153,8 +153,10 @@ struct Stage {
     warm: Pool,
     /// By plan; two plans of one workspace hold their own.
     placeholders: HashMap<u32, Placeholders>,
-    /// What earlier calls, killed with all that watched them, had left behind; told with the next one.
+    /// What earlier calls had left behind whose own agents could not be told; told with the next one.
     recovered: Vec<Undone>,
+    /// Where the same is written down, until it is told.
+    untold: Vec<Record>,
     launches: u64,
     /// The session's control group; `Some(None)` where none is delegated.
     group: Option<Option<cgroup::Session>>,
@@ -177,6 +179,7 @@ impl Stage {
             warm: Pool::default(),
             placeholders: HashMap::new(),
             recovered: Vec::new(),
+            untold: Vec::new(),
             launches: 0,
             group: None,
             signals: SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
@@ -388,7 +391,11 @@ impl Stage {
             fits
         });
         let count = fits.count();
-        self.recovered.drain(..count).collect()
+        let told = self.recovered.drain(..count).collect();
+        if self.recovered.is_empty() {
+            self.untold.drain(..).for_each(Record::discard);
+        }
+        told
     }
 
     /// Waits until nothing is laid any more over what the next sandbox lays something over: one place for what is written serves one at a time.
@@ -495,8 +502,13 @@ impl Stage {
         }
         self.clean_up();
         for (pid, told, mut living) in ended {
-            if let Some(record) = living.sandbox.record.take().filter(|_| told) {
-                record.discard();
+            match living.sandbox.record.take() {
+                Some(record) if told => record.discard(),
+                Some(record) => {
+                    self.recovered.extend(record.untold());
+                    self.untold.push(record);
+                }
+                None => {}
             }
             self.leaving.insert(pid, living.plan);
             // The closing of its socket, last of all, tells the agent.

@@ -20,7 +20,8 @@ use portcullis::{
     tools::definitions,
 };
 
-const COMMAND: &str = "cd src && git status --short | grep -v '^??' > /tmp/out.txt; for f in a b c; do echo \"$f: $(wc -l < \"$f\")\"; done";
+const COMMAND: &str =
+    "cd src && git status --short | grep -v '^??' > /tmp/out.txt; for f in a b c; do echo \"$f: $(wc -l < \"$f\")\"; done";
 const ITEMS: usize = 1000;
 
 fn policy() -> Policy {

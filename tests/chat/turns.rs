@@ -50,7 +50,8 @@ fn text_and_output_are_shown_as_they_come_and_the_session_goes_on() {
 #[test]
 fn an_interrupted_turn_ends_what_runs_and_the_model_is_told() {
     let mark = format!("86400.{}", std::process::id());
-    let turns = [shell(&format!("echo begun; sleep {mark}; echo never > after")), Turn::message("I see.")];
+    let interrupted = format!("mkdir sub; echo x > sub/.envrc; echo begun; sleep {mark}; echo never > after");
+    let turns = [shell(&interrupted), shell("sleep 0.5"), shell("true"), Turn::message("I see.")];
     let Some(session) = Setting::new().begin("an_interrupted_turn", turns) else { return };
     session.line("wait for it");
     session.wait("begun");
@@ -69,7 +70,11 @@ fn an_interrupted_turn_ends_what_runs_and_the_model_is_told() {
         "{told}"
     );
     let outcomes = session.events("call_outcome");
-    assert_eq!(outcomes.last().unwrap()["status"], "interrupted");
+    assert_eq!(outcomes[0]["status"], "interrupted");
+    // Nobody listened to its end any more, so the next call that begins after it tells what was undone.
+    assert!(!session.host.has("sub/.envrc"));
+    let told = texts(&session.requests()[3].body).join("\n");
+    assert!(told.contains("sub/.envrc"), "{told}");
     assert!(session.events("turn_end").iter().any(|record| record["outcome"] == "interrupted"));
 }
 

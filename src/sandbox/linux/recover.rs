@@ -54,6 +54,11 @@ impl Record {
         Ok(())
     }
 
+    /// What its init has left in it because nobody could be told.
+    pub fn untold(&self) -> Vec<Undone> {
+        untold(&read(&self.path)).unwrap_or_default()
+    }
+
     /// It is not needed: its call was swept in order and its agent told of it, or it never began.
     pub fn discard(self) {
         let _ = fs::remove_file(&self.path);
@@ -100,11 +105,21 @@ pub fn abandoned(plan: &Plan) -> Vec<Undone> {
 
 /// One that ended before it had written all of it down had not started a program either.
 fn sweep_for(plan: &Plan, record: &Path) -> Vec<Undone> {
+    let bytes = read(record);
+    if let Some(undone) = untold(&bytes) {
+        return undone;
+    }
+    let before = sweep::globs(plan).ok().and_then(|globs| sweep::Before::recall(&bytes, &plan.workspace, globs).ok());
+    before.map(|before| before.sweep().0).unwrap_or_default()
+}
+
+/// What a record holds; nothing where it cannot be read.
+fn read(record: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = File::open(record).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
-    if let Ok(Untold { untold }) = serde_json::from_slice(&bytes) {
-        return untold;
-    }
-    let before = read.ok().and_then(|_| sweep::Before::recall(&bytes, &plan.workspace, sweep::globs(plan).ok()?).ok());
-    before.map(|before| before.sweep().0).unwrap_or_default()
+    read.map(|_| bytes).unwrap_or_default()
+}
+
+fn untold(bytes: &[u8]) -> Option<Vec<Undone>> {
+    serde_json::from_slice(bytes).ok().map(|Untold { untold }| untold)
 }
