@@ -174,7 +174,8 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
     let (terminal, peer) = terminal.unzip();
     match sys::fork().map_err(|error| Failure::system("fork", &error))? {
         Fork::Child => {
-            drop((listening, to_program, handover, terminal, agent.take(), known, record, presence));
+            // A worker is this same process: what the init says of a call is not for it to say.
+            drop((listening, to_program, handover, terminal, agent.take(), known, record, presence, report, alive));
             // Without a PID namespace nothing else would end the program with its supervisor.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             let inherited = Inherited { handover: program_end, init: telling, group: group.map(|group| group.procs), terminal: peer };
