@@ -5,7 +5,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::Read,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
@@ -29,12 +28,13 @@ use super::{
         Failure, cgroup,
         enter::{Call, Role},
         init::{self, New, namespace_flags},
-        made::{self, Made},
+        made::Made,
         origin::Origin,
         placeholder::{Placeholders, clean_abandoned},
         probe::{NAMESPACE_REMEDY, NAMESPACES_REACHED},
         recover::Record,
         remove,
+        report::{self, Heard},
         seccomp::{self, Audience, Filters},
         sweep,
         walk::Globs,
@@ -109,14 +109,6 @@ struct Living {
     mute: bool,
 }
 
-/// What a call's init reports.
-enum Report {
-    /// Repositories that the call made, a line each.
-    Made(Vec<u8>),
-    /// That nothing is left of the call, and whether somebody was told of what was undone.
-    Ended { made: Vec<u8>, told: bool },
-}
-
 impl Living {
     fn new(plan: u32, socket: OwnedFd, sandbox: Sandbox) -> Self {
         Self { plan, _socket: socket, sandbox, since: Instant::now(), mute: false }
@@ -128,20 +120,14 @@ impl Living {
     }
 
     /// What was reported and not heard yet, without waiting.
-    fn hear(&mut self) -> Option<Report> {
+    fn hear(&mut self) -> Option<Heard> {
         let mut source = [self.source()?];
         if poll(&mut source, PollTimeout::ZERO) != Ok(1) {
             return None;
         }
-        let mut made = vec![0; made::REPORT_CAP + init::ENDED_LENGTH];
-        // What was written by then, which fits.
-        let length = self.sandbox.report.read(&mut made).unwrap_or(0);
-        made.truncate(length);
-        self.mute = made.is_empty();
-        Some(match init::ended(&made) {
-            Some(told) => Report::Ended { made, told },
-            None => Report::Made(made),
-        })
+        let heard = report::hear(&mut self.sandbox.report);
+        self.mute = heard.is_none();
+        heard
     }
 }
 
@@ -486,13 +472,9 @@ impl Stage {
     fn hear_reports(&mut self) {
         let (mut made, mut ended) = (Vec::new(), Vec::new());
         for (pid, living) in &mut self.living {
-            match living.hear() {
-                Some(Report::Made(lines)) => made.extend(lines),
-                Some(Report::Ended { made: lines, told }) => {
-                    made.extend(lines);
-                    ended.push((*pid, told));
-                }
-                None => {}
+            if let Some(heard) = living.hear() {
+                made.extend(heard.made);
+                ended.extend(heard.ended.map(|told| (*pid, told)));
             }
         }
         self.add_made(&made);

@@ -30,11 +30,11 @@ use super::{
     Failure, cgroup, disk,
     enter::{Call, Inherited, Role, enter},
     host_sockets::HostSockets,
-    made::REPORT_CAP,
     memory,
     observe::Observer,
     recover,
     refusals::Refusals,
+    report,
     seccomp::Filters,
     sweep, view,
     walk::Globs,
@@ -233,7 +233,7 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
                 let made;
                 (exit.undone, made) = before.sweep();
                 exit.undone.splice(0..0, recovered);
-                report_made(&report, &made);
+                report::tell_made(&report, &made);
                 exit.undone_more = exit.undone.len().saturating_sub(sweep::REPORTED);
                 exit.undone.truncate(sweep::REPORTED);
             }
@@ -241,12 +241,12 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
             // Without a word where the launcher is gone: the agent is to know that, and may be on its way out as well.
             let told = !deserted && send(socket.as_fd(), &FromSandbox::Exited(exit), &[]).is_ok();
             let untold = record.filter(|_| !told && !undone.is_empty());
-            let ended = if untold.is_some() { ENDED_UNTOLD } else { ENDED };
+            let known = untold.is_none();
             if let Some(record) = untold {
                 recover::leave_untold(record, &undone);
             }
             drop(presence);
-            let _ = nix::unistd::write(&report, ended);
+            report::tell_end(&report, known);
             // Those who wait for this word may have been woken on this processor, which the end of the namespaces would keep from them.
             let _ = nix::sched::sched_yield();
             Ok(())
@@ -315,34 +315,6 @@ fn proxy_listener() -> Result<TcpListener, Failure> {
 
 fn hand_out(listener: &TcpListener, socket: &OwnedFd) -> Result<(), Failure> {
     send(socket.as_fd(), &FromSandbox::Proxy, &[listener.as_fd()]).map_err(|error| Failure::new(PROXY_STEP, error.to_string()))
-}
-
-/// The last word of an init to its launcher: nothing is left of the call, and somebody was told what was undone. JSON like the lines before.
-const ENDED: &[u8] = b"true\n";
-/// The same where nobody could be told.
-const ENDED_UNTOLD: &[u8] = b"false\n";
-/// The longest last word, in bytes.
-pub const ENDED_LENGTH: usize = ENDED_UNTOLD.len();
-
-/// Whether what an init reported ends with its last word, and whether that is that somebody was told.
-pub fn ended(report: &[u8]) -> Option<bool> {
-    match report.split_inclusive(|byte| *byte == b'\n').next_back()? {
-        ENDED => Some(true),
-        ENDED_UNTOLD => Some(false),
-        _ => None,
-    }
-}
-
-/// Tells the launcher which repositories there are now. What does not fit is covered as the person's own in later calls.
-fn report_made(report: &OwnedFd, made: &[PathBuf]) {
-    let mut lines = Vec::new();
-    for line in made.iter().filter_map(|path| serde_json::to_vec(path).ok()) {
-        if lines.len() + line.len() < REPORT_CAP {
-            lines.extend(line);
-            lines.push(b'\n');
-        }
-    }
-    let _ = nix::unistd::write(report, &lines);
 }
 
 /// Closes what the launcher had open, other calls' sockets above all.
@@ -496,8 +468,8 @@ impl Supervisor<'_> {
         Ok((exit, deserted))
     }
 
-    /// Takes the filter's listener, or answers it. One that hangs up without having `asked` has nobody left who could ask: to wait for a question would
-    /// last for ever before Linux 6.12, and not to wait would be told at once again.
+    /// Takes the filter's listener, or answers it. One that hangs up without having `asked` has nobody left who could ask. It is closed then: to ask it for
+    /// a question can block for ever on older kernels, and a poll of it would return at once, again and again.
     fn hear(&mut self, asked: bool) {
         if let Some(listening) = self.listening.take() {
             // Closed without a word, there is none: somebody further out listens, or the program was never started.

@@ -20,8 +20,6 @@ use super::placeholder::name_of;
 
 /// The most repositories that are remembered for a workspace. One that is forgotten is covered as the person's own.
 const MOST: usize = 2000;
-/// The most bytes of names that a call may report: what a pipe holds without a reader (pipe(7)).
-pub const REPORT_CAP: usize = 60 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Identity {

@@ -21,6 +21,7 @@ pub mod protection;
 pub mod recover;
 pub mod refusals;
 pub mod remove;
+pub mod report;
 pub mod repository;
 pub mod seccomp;
 pub mod sweep;

@@ -26,8 +26,7 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Failure, beneath, git_configuration,
-    made::REPORT_CAP,
+    Failure, beneath, git_configuration, report,
     repository::{self, EXECUTING},
     walk::{self, Found, Globs, Purpose, Stamp, stamp},
     watches::Watches,
@@ -511,7 +510,7 @@ impl Sweep<'_> {
     /// A repository that cannot be remembered as a call's own would be taken for the person's by the next call, while this one may hold other
     /// names of its files. So it does not stay one.
     fn forget_nothing(&mut self) {
-        let mut room = REPORT_CAP;
+        let mut room = report::CAP;
         let mut made = std::mem::take(&mut self.made);
         // Those of earlier calls are remembered already.
         made.retain(|path| !self.before.made.contains(path));
