@@ -251,13 +251,14 @@ fn spot(place: &Place, anchors: &Anchors) -> Spot {
 fn matches(spot: &Spot, path: &Path, below: Option<&Path>) -> bool {
     match spot {
         Spot::Below(root) => path.starts_with(root),
-        Spot::Glob(glob) => match glob.get() {
+        // Outside the workspace it matches nothing, and need not be compiled to say so.
+        Spot::Glob(glob) => below.is_some_and(|below| match glob.get() {
             None => true,
-            Some(glob) => below.is_some_and(|below| {
+            Some(glob) => {
                 let mut parts = below.ancestors().filter(|part| !part.as_os_str().is_empty());
                 parts.any(|part| glob.is_match(part) && !place::is_in_package_folder(part))
-            }),
-        },
+            }
+        }),
         Spot::Private => false,
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use nix::errno::Errno;
 #[cfg(target_os = "linux")]
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recv, recvmsg, sendmsg};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -404,31 +404,39 @@ fn receive_bytes(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Vec<OwnedFd>), Mess
 
 #[cfg(target_os = "linux")]
 fn receive_bytes(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Vec<OwnedFd>), MessageError> {
-    let mut bytes = vec![0u8; MESSAGE_CAP];
-    let mut control = nix::cmsg_space!([RawFd; DESCRIPTORS_POSSIBLE]);
-    let mut parts = [IoSliceMut::new(&mut bytes)];
-    let (length, flags, descriptors) = loop {
-        match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Ok(received) => {
-                let mut descriptors = Vec::new();
-                for part in received.cmsgs()? {
-                    if let ControlMessageOwned::ScmRights(numbers) = part {
-                        descriptors.extend(numbers.into_iter().filter_map(|number| sys::own(number).ok()));
-                    }
-                }
-                break (received.bytes, received.flags, descriptors);
-            }
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECONNRESET) => return Err(MessageError::Closed),
-            Err(errno) => return Err(errno.into()),
-        }
-    };
+    // Its length first: most are short, and room for the longest would have to be cleared for each.
+    let length = uninterrupted(|| recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC))?;
     if length == 0 {
         return Err(MessageError::Closed);
     }
+    let mut bytes = vec![0u8; length.min(MESSAGE_CAP)];
+    let mut control = nix::cmsg_space!([RawFd; DESCRIPTORS_POSSIBLE]);
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let (length, flags, descriptors) = uninterrupted(|| {
+        let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+        let mut descriptors = Vec::new();
+        for part in received.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(numbers) = part {
+                descriptors.extend(numbers.into_iter().filter_map(|number| sys::own(number).ok()));
+            }
+        }
+        Ok((received.bytes, received.flags, descriptors))
+    })?;
     if flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
         return Err(MessageError::TooLong { length: MESSAGE_CAP + 1 });
     }
     bytes.truncate(length);
     Ok((bytes, descriptors))
+}
+
+/// Calls until no signal comes between. A socket whose other side has broken off is a closed one.
+#[cfg(target_os = "linux")]
+fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, MessageError> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECONNRESET) => return Err(MessageError::Closed),
+            other => return Ok(other?),
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! plan is carried out, inside the sandbox that is being made.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
@@ -305,7 +306,8 @@ impl Plan {
 
     /// The innermost root around a path, as it is seen from inside; of two at one place the later.
     pub fn innermost(&self, path: &Path) -> Option<&Root> {
-        self.roots.iter().filter(|root| is_at_or_below(path, &root.target)).max_by_key(|root| root.target.as_os_str().len())
+        let path = direct(path);
+        self.roots.iter().filter(|root| is_at_or_below(&path, &root.target)).max_by_key(|root| root.target.as_os_str().len())
     }
 
     /// The environment of a call: the policy's list and nothing else, with `HOME` and `TMPDIR` as they are inside, and on `PATH` only
@@ -346,12 +348,20 @@ impl Plan {
     }
 }
 
-/// [`Path::starts_with`] for a folder that is written without detours, which most paths are as well: it is asked thousands of times a launch.
+/// [`Path::starts_with`] for paths that are written without detours: it is asked thousands of times a launch.
 fn is_at_or_below(path: &Path, folder: &Path) -> bool {
-    let (bytes, above) = (path.as_os_str().as_encoded_bytes(), folder.as_os_str().as_encoded_bytes());
-    match bytes.strip_prefix(above) {
-        Some(rest) => above == b"/" || rest.is_empty() || rest.starts_with(b"/"),
-        None => (memchr::memmem::find(bytes, b"//").is_some() || memchr::memmem::find(bytes, b"/.").is_some()) && path.starts_with(folder),
+    let (path, folder) = (path.as_os_str().as_encoded_bytes(), folder.as_os_str().as_encoded_bytes());
+    path.strip_prefix(folder).is_some_and(|rest| folder == b"/" || rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// A path without the components that say nothing: `//`, `/./`, and `/` and `/.` at its end.
+fn direct(path: &Path) -> Cow<'_, Path> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let detour = |rest: &[u8]| matches!(rest, [b'/'] | [b'/', b'.'] | [b'/', b'/', ..] | [b'/', b'.', b'/', ..]);
+    if (1..bytes.len()).any(|at| detour(&bytes[at..])) || bytes.starts_with(b"//") || bytes.starts_with(b"/./") {
+        Cow::Owned(path.components().collect())
+    } else {
+        Cow::Borrowed(path)
     }
 }
 
@@ -415,10 +425,10 @@ fn without_covered(roots: Vec<Root>) -> Vec<Root> {
     let mut kept: Vec<Root> = Vec::new();
     for root in roots {
         let around =
-            kept.iter().filter(|other| root.target.starts_with(&other.target)).max_by_key(|other| other.target.components().count());
+            kept.iter().filter(|other| is_at_or_below(&root.target, &other.target)).max_by_key(|other| other.target.as_os_str().len());
         if !around.is_some_and(|other| root.same_or_below(other) && other.access >= root.access) {
             // Of two grants of one place the wider one comes last.
-            kept.retain(|other| other.target != root.target || other.source != root.source);
+            kept.retain(|other| other.target.as_os_str() != root.target.as_os_str() || other.source.as_os_str() != root.source.as_os_str());
             kept.push(root);
         }
     }
@@ -432,7 +442,7 @@ impl Root {
     }
 
     fn same_or_below(&self, other: &Self) -> bool {
-        self.target.starts_with(&other.target) && self.source.starts_with(&other.source)
+        is_at_or_below(&self.target, &other.target) && is_at_or_below(&self.source, &other.source)
     }
 }
 
@@ -539,7 +549,7 @@ mod tests {
         #[test]
         fn a_path_is_below_a_folder_as_the_standard_library_has_it(path in "(/[ab.]{0,2}){0,5}/?", folder in "(/[ab]{1,2}){1,3}|/") {
             let (path, folder) = (Path::new(&path), Path::new(&folder));
-            prop_assert_eq!(is_at_or_below(path, folder), path.starts_with(folder), "{} {}", path.display(), folder.display());
+            prop_assert_eq!(is_at_or_below(&direct(path), folder), path.starts_with(folder), "{} {}", path.display(), folder.display());
         }
     }
 }

@@ -364,8 +364,11 @@ impl Running {
     /// Types into its standard input.
     pub fn type_line(&mut self, line: &str) {
         let stdin = self.0.stdin.as_mut().unwrap();
-        writeln!(stdin, "{line}").unwrap();
-        stdin.flush().unwrap();
+        if let Err(error) = writeln!(stdin, "{line}").and_then(|()| stdin.flush()) {
+            let mut said = String::new();
+            let _ = std::io::Read::read_to_string(self.0.stderr.as_mut().unwrap(), &mut said);
+            panic!("it does not read any more: {error}; it said: {said}");
+        }
     }
 
     /// The next line that it writes.

@@ -1,11 +1,13 @@
 //! The covers that are laid inside what a plan grants, place by place: see [`super::view`] for what each is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     os::fd::AsFd,
     path::{Path, PathBuf},
 };
+
+use nix::errno::Errno;
 
 use super::{Failure, view::attach};
 use crate::sandbox::{
@@ -45,12 +47,22 @@ pub enum Absent {
 pub struct Covers<'a> {
     plan: &'a Plan,
     at: BTreeMap<PathBuf, Cover>,
+    /// What was seen so far on the ways to them: many lie below the same folders, or below the same absent ones.
+    seen: HashMap<PathBuf, Seen>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Absent,
+    Link,
+    Folder,
+    Other,
 }
 
 impl<'a> Covers<'a> {
     /// None yet.
     pub fn new(plan: &'a Plan) -> Self {
-        Self { plan, at: BTreeMap::new() }
+        Self { plan, at: BTreeMap::new(), seen: HashMap::new() }
     }
 
     /// Whether a place is protected so far.
@@ -62,6 +74,21 @@ impl<'a> Covers<'a> {
     pub fn insert(&mut self, path: &Path, cover: Cover) {
         let entry = self.at.entry(path.to_path_buf()).or_insert(cover);
         *entry = (*entry).max(cover);
+    }
+
+    fn look(&mut self, path: &Path) -> io::Result<Seen> {
+        if let Some(seen) = self.seen.get(path) {
+            return Ok(*seen);
+        }
+        let seen = match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_symlink() => Seen::Link,
+            Ok(metadata) if metadata.is_dir() => Seen::Folder,
+            Ok(_) => Seen::Other,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Seen::Absent,
+            Err(error) => return Err(error),
+        };
+        self.seen.insert(path.to_path_buf(), seen);
+        Ok(seen)
     }
 
     /// Follows `path` from the root that grants it, component by component, and notes a cover for each.
@@ -84,19 +111,21 @@ impl<'a> Covers<'a> {
         let rest: Vec<_> = path.strip_prefix(&root.target).unwrap_or(Path::new("")).components().collect();
         for (index, component) in rest.iter().enumerate() {
             current.push(component);
-            let metadata = match fs::symlink_metadata(&current) {
-                Ok(metadata) => metadata,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && absent == Absent::Passes => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && index > 0 => {
-                    // A folder that lacks what a placeholder would have filled is itself the placeholder, or lies behind a link,
-                    // where none is made.
-                    current.pop();
-                    self.insert(&current, cover);
+            let seen = self.look(&current).map_err(|error| Failure::system(step, &error).about(&current))?;
+            if seen == Seen::Absent {
+                if absent == Absent::Passes {
                     return Ok(());
                 }
-                Err(error) => return Err(Failure::system(step, &error).about(&current)),
-            };
-            if metadata.is_symlink() {
+                if index == 0 {
+                    return Err(Failure::errno(step, Errno::ENOENT).about(&current));
+                }
+                // A folder that lacks what a placeholder would have filled is itself the placeholder, or lies behind a link,
+                // where none is made.
+                current.pop();
+                self.insert(&current, cover);
+                return Ok(());
+            }
+            if seen == Seen::Link {
                 if writable {
                     self.insert(&current, Cover::Link);
                 }
@@ -116,7 +145,7 @@ impl<'a> Covers<'a> {
                 return self.resolve_at_depth(&onward, cover, absent, depth + 1);
             }
             let last = index + 1 == rest.len();
-            if last || !metadata.is_dir() {
+            if last || seen != Seen::Folder {
                 // `.git` is a file in linked worktrees and submodules: then it is that file which must stay as it is.
                 self.insert(&current, cover);
                 return Ok(());

@@ -1,6 +1,7 @@
 //! Enforcement on Linux: the ritual that a process goes through before it runs anything for the model.
 
 pub mod beneath;
+pub mod by_number;
 pub mod cgroup;
 pub mod covers;
 pub mod disk;

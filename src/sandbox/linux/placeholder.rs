@@ -5,11 +5,11 @@
 //! afterwards. Git and most other programs pass a socket over: it is neither listed, added, stashed nor cleaned away. Inside `.git`, where
 //! git reads what it finds, it is an empty file or folder.
 //!
-//! A journal in the state folder is written before each is made; whoever comes next cleans up after a launcher that was killed. Several
+//! A journal in the state folder is written before they are made; whoever comes next cleans up after a launcher that was killed. Several
 //! launchers on one workspace share them: removing one under a living sandbox would take its cover away.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
     os::{
@@ -79,19 +79,10 @@ impl Placeholders {
         }
         let presence = journal.be_present();
         let held = Self { journal, presence };
-        let mut standing = held.journal.standing()?;
-        for place in &places {
-            // What lies below a placeholder is kept absent by it.
-            if standing.iter().any(|placeholder| place.starts_with(placeholder)) {
-                continue;
-            }
-            let made = held.journal.make(plan, place);
-            standing.extend(made.as_ref().ok().cloned().flatten());
-            if let Err(failure) = made {
-                drop(turn);
-                held.release();
-                return Err(failure);
-            }
+        if let Err(failure) = held.journal.make_all(plan, &places) {
+            drop(turn);
+            held.release();
+            return Err(failure);
         }
         Ok(Some((held, recovered)))
     }
@@ -200,32 +191,26 @@ impl Journal {
         Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
-    /// Makes a placeholder for the first absent component of `place`, if one is absent, and journals it first. Returns its path.
-    fn make(&self, plan: &Plan, place: &Path) -> Result<Option<PathBuf>, Failure> {
-        let failure = |errno: Errno| Failure::errno(STEP, errno).about(place);
-        let Some((parent, name, path)) = absent(place).map_err(failure)? else { return Ok(None) };
-        let mut journal = self.open("journal").map_err(|error| Failure::system(STEP, &error))?;
-        let mut line = serde_json::to_vec(&path).map_err(|error| Failure::new(STEP, error.to_string()))?;
-        line.push(b'\n');
-        journal.write_all(&line).map_err(|error| Failure::system("write the journal of placeholders", &error))?;
-        let made = if let Some(content) = content(plan, &path) {
-            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o644)).and_then(|file| write(&file, content).map(drop))
-        } else if path.starts_with(plan.workspace.join(".git")) {
-            mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o755))
-        } else {
-            match mknodat(&parent, name.as_os_str(), SFlag::S_IFSOCK, Mode::empty(), 0) {
-                // A file system that has no sockets.
-                Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::EINVAL) => {
-                    mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o755))
-                }
-                made => made,
+    /// Makes a placeholder for the first absent component of each of `places` that lacks one, and journals them all first.
+    fn make_all(&self, plan: &Plan, places: &[PathBuf]) -> Result<(), Failure> {
+        let mut standing = self.standing()?;
+        let (mut lacking, mut lines) = (Vec::new(), Vec::new());
+        for place in places {
+            // What lies below a placeholder is kept absent by it.
+            if standing.iter().any(|placeholder| place.starts_with(placeholder)) {
+                continue;
             }
-        };
-        match made {
-            Ok(()) | Err(Errno::EEXIST) => Ok(Some(path)),
-            Err(errno) => Err(failure(errno)),
+            let found = Absent::find(place).map_err(|errno| Failure::errno(STEP, errno).about(place))?;
+            if let Some(absent) = found {
+                serde_json::to_writer(&mut lines, &absent.path).map_err(|error| Failure::new(STEP, error.to_string()))?;
+                lines.push(b'\n');
+                standing.push(absent.path.clone());
+                lacking.push(absent);
+            }
         }
+        let written = self.open("journal").and_then(|mut journal| journal.write_all(&lines));
+        written.map_err(|error| Failure::system("write the journal of placeholders", &error))?;
+        lacking.iter().try_for_each(|absent| absent.fill(plan))
     }
 
     /// Removes all that the journal names and that is still as it was made, then empties the journal.
@@ -247,28 +232,60 @@ impl Journal {
     }
 }
 
-/// The first component of `place` that is absent, with its open parent; `None` if all is there, or if a component is a link or no folder,
-/// which the view then covers as it is. No link is followed, so a workspace cannot lead this outside.
-fn absent(place: &Path) -> Result<Option<(OwnedFd, std::ffi::OsString, PathBuf)>, Errno> {
-    let mut path = place;
-    // From the innermost outwards: most often all is there but the last.
-    while let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
-        let at = match beneath::folder(parent) {
-            Ok(at) => at,
-            Err(Errno::ENOENT) => {
-                path = parent;
-                continue;
-            }
-            Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
-            Err(errno) => return Err(errno),
-        };
-        return match fstatat(&at, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(None),
-            Err(Errno::ENOENT) => Ok(Some((at, name.to_owned(), path.to_path_buf()))),
-            Err(errno) => Err(errno),
-        };
+/// The first component of a place that is absent.
+struct Absent {
+    /// The folder that lacks it.
+    parent: OwnedFd,
+    name: OsString,
+    path: PathBuf,
+}
+
+impl Absent {
+    /// `None` if all of `place` is there, or if a component is a link or no folder, which the view then covers as it is. No link is followed, so a
+    /// workspace cannot lead this outside.
+    fn find(place: &Path) -> Result<Option<Self>, Errno> {
+        let mut path = place;
+        // From the innermost outwards: most often all is there but the last.
+        while let (Some(above), Some(name)) = (path.parent(), path.file_name()) {
+            let parent = match beneath::folder(above) {
+                Ok(parent) => parent,
+                Err(Errno::ENOENT) => {
+                    path = above;
+                    continue;
+                }
+                Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
+                Err(errno) => return Err(errno),
+            };
+            return match fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(_) => Ok(None),
+                Err(Errno::ENOENT) => Ok(Some(Self { parent, name: name.to_owned(), path: path.to_path_buf() })),
+                Err(errno) => Err(errno),
+            };
+        }
+        Ok(None)
     }
-    Ok(None)
+
+    /// Puts a placeholder there.
+    fn fill(&self, plan: &Plan) -> Result<(), Failure> {
+        let folder = || mkdirat(&self.parent, self.name.as_os_str(), Mode::from_bits_truncate(0o755));
+        let made = if let Some(content) = content(plan, &self.path) {
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let file = openat(&self.parent, self.name.as_os_str(), flags, Mode::from_bits_truncate(0o644));
+            file.and_then(|file| write(&file, content).map(drop))
+        } else if self.path.starts_with(plan.workspace.join(".git")) {
+            folder()
+        } else {
+            match mknodat(&self.parent, self.name.as_os_str(), SFlag::S_IFSOCK, Mode::empty(), 0) {
+                // A file system that has no sockets.
+                Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::EINVAL) => folder(),
+                made => made,
+            }
+        };
+        match made {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(Failure::errno(STEP, errno).about(&self.path)),
+        }
+    }
 }
 
 /// Removes a placeholder. False where it is still there and could not be removed; what has become somebody's is no placeholder any more.

@@ -12,7 +12,9 @@ use seccompiler::{
 };
 
 use super::{
-    Failure, observed_calls,
+    Failure,
+    by_number::{RETURN, Then, by_number},
+    observed_calls,
     system_calls::{ALLOWED, ALLOWED_ON_THIS_ARCHITECTURE, SYS_FCHMODAT2, refused_outright},
 };
 use crate::{policy::NetworkMode, sandbox::sys};
@@ -70,11 +72,14 @@ pub fn compile(network: NetworkMode, audience: Audience) -> Result<Filters, Fail
     };
     let stops = || observed_calls::numbers().map(|call| (call, Vec::new())).collect();
     let observe = (audience == Audience::Observed).then(|| build(stops(), SeccompAction::Allow, SeccompAction::Trace(0)));
+    let refused = refused(network, audience).map_err(failure)?;
+    // What is asked of arguments comes after the numbers of the calls whose arguments are asked for.
+    let mut refuse = by_number(refused.keys().copied(), Then::GoOn, Then::Return(libc::SECCOMP_RET_ALLOW))?;
+    refuse.extend(build(refused, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32)).map_err(failure)?);
     Ok(Filters {
         observe: observe.transpose().map_err(failure)?,
-        allow: build(known(), SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow).map_err(failure)?,
-        refuse: build(refused(network, audience).map_err(failure)?, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))
-            .map_err(failure)?,
+        allow: by_number(known(), Then::Return(libc::SECCOMP_RET_ALLOW), Then::Return(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32))?,
+        refuse,
         allowed: ALLOWED.len() + ALLOWED_ON_THIS_ARCHITECTURE.len() + 2,
     })
 }
@@ -159,9 +164,9 @@ fn families(network: NetworkMode, audience: Audience) -> &'static [libc::c_int] 
 
 /// What is not answered with `ENOSYS`: what is allowed, and what the second program refuses with a word of its own. Of a filter's answers
 /// `ENOSYS` would win over the question to the supervisor that the second program asks (seccomp(2)).
-fn known() -> Rules {
+fn known() -> impl Iterator<Item = i64> {
     let allowed = ALLOWED.iter().chain(ALLOWED_ON_THIS_ARCHITECTURE).chain(&[libc::SYS_socket, libc::SYS_socketpair]);
-    allowed.chain(refused_outright().map(|(call, _)| call)).map(|call| (*call, Vec::new())).collect()
+    allowed.chain(refused_outright().map(|(call, _)| call)).copied()
 }
 
 /// What is answered with `EPERM`: calls that are refused outright, and arguments that are refused of calls that are allowed.
@@ -290,6 +295,4 @@ fn refused(network: NetworkMode, audience: Audience) -> Built<Rules> {
     Ok(rules)
 }
 
-/// `BPF_RET | BPF_K` (linux/filter.h).
-const RETURN: u16 = 0x06;
 const TIOCLINUX: u64 = 0x541c;

@@ -215,7 +215,10 @@ fn copy_roots(plan: &Plan) -> Result<(Vec<Detached>, Vec<Link>), Failure> {
             attributes |= libc::MOUNT_ATTR_RDONLY;
         }
         sys::restrict_mount(mount.as_fd(), attributes, true).map_err(|error| copying(&error, &root.source))?;
-        let folder = fs::metadata(&root.source).is_ok_and(|metadata| metadata.is_dir());
+        let folder = match metadata.is_symlink() {
+            true => fs::metadata(&root.source).is_ok_and(|metadata| metadata.is_dir()),
+            false => metadata.is_dir(),
+        };
         copies.push(Detached { root, mount, folder });
     }
     copies.sort_by(|one, other| one.root.target.cmp(&other.root.target));
@@ -390,19 +393,17 @@ fn make_link(path: &Path, content: &Path) -> Result<(), Failure> {
 
 /// Makes an empty folder or file for a mount to lie on, with what is lacking above it.
 pub fn make_mountpoint(path: &Path, folder: bool) -> Result<(), Failure> {
-    if path.exists() {
-        return Ok(());
-    }
-    let made = if folder {
-        fs::create_dir_all(path)
-    } else {
-        path.parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).open(path).map(drop))
+    let make = || match folder {
+        true => fs::create_dir(path),
+        false => fs::OpenOptions::new().write(true).create_new(true).open(path).map(drop),
     };
+    let made = make().or_else(|error| match (error.kind(), path.parent()) {
+        (io::ErrorKind::NotFound, Some(parent)) => fs::create_dir_all(parent).and_then(|()| make()),
+        _ => Err(error),
+    });
     match made {
-        // Another sandbox of the session is made at the same time, and both put their places in its private folders.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.exists() => Ok(()),
+        // Where it is in view already, or was made for another sandbox of the session, which has the same private folders.
+        Err(_) if path.exists() => Ok(()),
         made => made.map_err(|error| Failure::system("make a place for a mount", &error).about(path)),
     }
 }
