@@ -86,10 +86,14 @@ pub struct Handover {
     pub recovered: Vec<Undone>,
 }
 
-/// From a process of a sandbox that is made ahead of its call, to whom it has the call from: it waits for that; and from the init once more, when it
-/// has it. With the first to the launcher comes what tells of changes of the places that the view was made from.
+/// From a process of a sandbox that is made ahead of its call, to whom it has the call from: it waits for that. To the launcher it comes with what tells
+/// of changes of the places that the view was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready;
+
+/// To the init of a sandbox that was made ahead, after its call: it is what it would be if it were made now, and the call begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin;
 
 /// What a sandbox runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,7 +33,7 @@ use super::{
         placeholder::{Placeholders, clean_abandoned},
         probe::{NAMESPACE_REMEDY, NAMESPACES_REACHED},
         recover::Record,
-        remove,
+        rehearsal, remove,
         report::{self, Heard},
         seccomp::{self, Audience, Filters},
         sweep,
@@ -249,7 +249,10 @@ impl Stage {
         let Some(Ok(registered)) = self.plans.get(&plan) else { return self.warm.unwanted(made_for) };
         let origin = Origin::of(&registered.plan);
         match self.make(plan, role, None) {
-            Ok(sandbox) => self.warm.add(made_for, sandbox, origin),
+            Ok(sandbox) => {
+                self.warm.add(made_for, sandbox, origin);
+                rehearsal::hand_over();
+            }
             // Whoever wants one is told so when they do.
             Err(_) => self.warm.unwanted(made_for),
         }
@@ -318,16 +321,7 @@ impl Stage {
         let mut call = Call { handover, streams, agent: socket.try_clone().map_err(system)? };
         let warm = if fits && expected.is_some_and(|expected| (expected == Expected::FileTools) == made_for.1) {
             self.warm.used(made_for);
-            match self.warm.hand(made_for, &call) {
-                Ok(warm) => warm,
-                Err(unknown) => {
-                    let (failure, sandbox) = *unknown;
-                    // It may run after all: its end is awaited, and what it made is swept, as of any other.
-                    self.recovered.append(&mut call.handover.recovered);
-                    self.living.insert(sandbox.pid, Living::new(plan, kept, sandbox));
-                    return Err(failure);
-                }
-            }
+            self.warm.hand(made_for, &call)
         } else {
             None
         };
@@ -437,8 +431,9 @@ impl Stage {
         };
         let presence = self.placeholders.get(&id).and_then(Placeholders::presence);
         let (to_init, init_end) = pair().map_err(|errno| Failure::errno(STEP, errno))?;
+        let (begins, begin) = if role.ahead { std::io::pipe().map(Some) } else { Ok(None) }.map_err(system)?.unzip();
         match sys::clone_into_namespaces(namespace_flags(plan)) {
-            Ok(Fork::Parent(pid)) => Ok(Sandbox { pid, handover: to_init, report, record, group }),
+            Ok(Fork::Parent(pid)) => Ok(Sandbox { pid, handover: to_init, report, record, group, begin }),
             Ok(Fork::Child) => {
                 let ordinary = if role.worker { &registered.worker } else { &registered.program };
                 init::run(New {
@@ -447,6 +442,7 @@ impl Stage {
                     globs: &registered.globs,
                     role,
                     handover: init_end,
+                    begin: begins,
                     alive,
                     identity,
                     launcher,

@@ -57,6 +57,8 @@ fn main() -> ExitCode {
 
     let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for _ in 0..RUNS {
+        // Each comes after the model has thought: a machine that has done nothing for a while is slower at first.
+        thread::sleep(THINKS);
         times.entry("bare spawn of /bin/true").or_default().push(timed(bare));
         thread::sleep(THINKS);
         times.entry("/bin/true in a sandbox made ahead").or_default().push(timed(|| small.program(small.ahead, &["/bin/true"])));

@@ -58,7 +58,7 @@ fn what_the_person_changes_meanwhile_holds_for_the_next_call() {
     fs::create_dir(ws.join("folder")).unwrap();
     fs::write(ws.join("folder/note"), "a note").unwrap();
     world.write("ws/.vscode/settings.json", "theirs");
-    let script = "cat .env folder/.env moved/.env; echo x > .envrc; echo x >> .vscode/settings.json; cat folder/note; ls";
+    let script = "cat .env folder/.env moved/.env; echo x > .envrc; echo x >> .vscode/settings.json; cat folder/note; ls; echo ran >> ran";
     let outputs = meanwhile(&world, vec![one(shell("ls")), after_thought(script)], || {
         world.write("ws/.env", secret);
         world.write("ws/folder/.env", secret);
@@ -71,6 +71,8 @@ fn what_the_person_changes_meanwhile_holds_for_the_next_call() {
     assert!(outputs[1].contains("another note") && outputs[1].contains("moved"), "{outputs:?}");
     assert_eq!(world.read("ws/.vscode/settings.json"), "mine");
     assert!(!ws.join(".envrc").exists());
+    // The one that was stale had the call by then, and nothing of that began in it.
+    assert_eq!(world.read("ws/ran"), "ran\n");
     // What the person made is no doing of the call's: it stays where it is.
     assert_eq!(world.read("ws/.env"), secret);
     assert!(!world.tree().iter().any(|line| line.contains(".refused")), "{:?}", world.tree());

@@ -31,7 +31,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches the writable places of a plan, as they are seen from inside.
+    /// Watches the writable places of a plan, as they are seen from inside, from now on.
     pub fn new(plan: &Plan) -> Self {
         let (mut places, mut seen) = (Vec::new(), Vec::new());
         for root in plan.roots.iter().filter(|root| root.access == Access::Write) {
@@ -46,6 +46,16 @@ impl Watch {
             }
         }
         Self { limit: plan.limits.disk, places, next: Instant::now() + EVERY }
+    }
+
+    /// The same from now on, whatever was written before.
+    #[must_use]
+    pub fn anew(mut self) -> Self {
+        for (place, then) in &mut self.places {
+            *then = room(place).unwrap_or(*then);
+        }
+        self.next = Instant::now() + EVERY;
+        self
     }
 
     /// When to look next.

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CString,
-    io::{Read, Write},
+    io::{PipeReader, Read, Write},
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
@@ -14,7 +14,7 @@ use nix::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Failure, landlock, limits, observe, seccomp::Filters};
+use super::{Failure, landlock, limits, observe, rehearsal, seccomp::Filters, warm};
 use crate::{
     certificate, mcp,
     policy::Layer,
@@ -34,6 +34,8 @@ pub const REQUEST_CAP: u64 = 16 * 1024 * 1024;
 pub struct Inherited {
     /// On which the init hands it the call.
     pub handover: OwnedFd,
+    /// On which the launcher lets that begin, where the sandbox is made ahead.
+    pub begin: Option<PipeReader>,
     /// On which the init takes the listener of the system call filter.
     pub init: OwnedFd,
     /// Where to enter the call's control group.
@@ -89,12 +91,21 @@ pub fn enter(plan: &Plan, filters: &Filters, role: Role, inherited: Inherited, a
         (call, program)
     };
     let known = if role.ahead { None } else { Call::receive(handover).ok().map(begun) };
+    if role.ahead {
+        // Before it is confined: its filter may refuse what the steps on the way to it need.
+        rehearsal::hand_over();
+        if role.worker {
+            rehearsal::serve();
+        }
+    }
     let confined = confine(plan, filters, role, &inherited, applied);
     let known = match known {
-        None if role.ahead && confined.is_ok() && send(handover.as_fd(), &Ready, &[]).is_ok() => Call::receive(handover).ok().map(begun),
+        None if role.ahead && confined.is_ok() && send(handover.as_fd(), &Ready, &[]).is_ok() => {
+            Call::receive(handover).ok().map(begun).filter(|_| inherited.begin.as_ref().is_some_and(warm::may_begin))
+        }
         known => known,
     };
-    // Nobody waits for a call that was never handed over.
+    // Nobody waits for a call that was never handed over, or is another's by now.
     let Some((call, program)) = known else { return };
     let failure = match program.and_then(|program| Ok((program, confined?))) {
         Err(failure) => failure,

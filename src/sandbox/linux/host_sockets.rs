@@ -31,7 +31,7 @@ impl HostSockets {
     fn names(&mut self) -> &[OsString] {
         let table = &mut self.table;
         self.names.get_or_insert_with(|| {
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(16 * 1024);
             let _ = table.as_mut().map(|table| table.read_to_end(&mut bytes));
             // Seven columns stand before the name.
             let named = |line: &[u8]| {

@@ -4,7 +4,7 @@
 use std::{
     collections::HashSet,
     fs,
-    io::Write,
+    io::{PipeReader, Write},
     net::{Ipv4Addr, TcpListener},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::PathBuf,
@@ -34,7 +34,7 @@ use super::{
     observe::Observer,
     recover,
     refusals::Refusals,
-    report,
+    rehearsal, report,
     seccomp::Filters,
     sweep, view,
     walk::Globs,
@@ -44,7 +44,7 @@ use crate::{
     egress,
     policy::{Layer, NetworkMode},
     sandbox::{
-        message::{Applied, EndedBy, Exit, FromSandbox, Handover, Launch, Ready, RefusedCall, ToSandbox, receive, send},
+        message::{Applied, Begin, EndedBy, Exit, FromSandbox, Handover, Launch, Ready, ToSandbox, receive, send},
         plan::Plan,
         sys::{self, Fork},
     },
@@ -66,6 +66,8 @@ pub struct New<'a> {
     pub role: Role,
     /// On which the launcher hands over the call.
     pub handover: OwnedFd,
+    /// The end of a pipe on which the launcher lets the call begin, where it is made ahead of that.
+    pub begin: Option<PipeReader>,
     /// The end of a pipe that closes when the launcher dies.
     pub alive: OwnedFd,
     /// The caller's user and group. In a new user namespace they cannot be asked for any more.
@@ -110,10 +112,11 @@ pub fn run(new: New<'_>) -> ! {
 
 /// `agent` is set to the call's socket as soon as it is known.
 fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<OwnedFd>) -> Result<(), Failure> {
-    let New { plan, filters, globs, role, handover, alive, identity, launcher, made, report, record, presence, group } = new;
+    let New { plan, filters, globs, role, handover, begin, alive, identity, launcher, made, report, record, presence, group } = new;
     let of_call = known.iter().flat_map(|call| call.streams.iter().chain([&call.agent]));
     let mut keep: Vec<_> =
         [&handover, &alive, &report].into_iter().chain(&record).chain(&presence).chain(of_call).map(AsRawFd::as_raw_fd).collect();
+    keep.extend(begin.iter().map(AsRawFd::as_raw_fd));
     keep.extend(group.iter().flat_map(|group| {
         [group.procs.as_raw_fd(), group.memory.as_raw_fd(), group.session_memory.as_raw_fd(), group.processes.as_raw_fd()]
     }));
@@ -178,16 +181,19 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
             drop((listening, to_program, handover, terminal, agent.take(), known, record, presence, report, alive));
             // Without a PID namespace nothing else would end the program with its supervisor.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-            let inherited = Inherited { handover: program_end, init: telling, group: group.map(|group| group.procs), terminal: peer };
+            let inherited =
+                Inherited { handover: program_end, begin, init: telling, group: group.map(|group| group.procs), terminal: peer };
             enter(plan, filters, role, inherited, applied);
             sys::exit_now(126)
         }
         Fork::Parent(program) => {
-            drop((program_end, telling, peer));
+            drop((program_end, begin, telling, peer));
             if private {
                 sys::drop_capabilities().map_err(|error| Failure::system("drop all capabilities", &error))?;
             }
             let mut watching = Watching::begin(&mask, private)?;
+            // What does not depend on the call is done before it comes.
+            let disk = (private && role.ahead).then(|| disk::Watch::new(plan));
             let call = match known {
                 Some(call) => call,
                 None => match watching.wait_for_call(&handover, &to_program, &alive, watches) {
@@ -197,6 +203,10 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
                 },
             };
             call.send(&to_program).map_err(|error| Failure::new(step, error.to_string()))?;
+            if role.ahead && receive::<Begin>(handover.as_fd()).is_err() {
+                // It is another's call by now.
+                return Ok(());
+            }
             let Call { handover: Handover { launch, recovered }, streams, agent: socket } = call;
             // Whoever reads what the program writes waits until nobody can write any more.
             drop((streams, to_program, handover));
@@ -206,11 +216,11 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
             }
             let wall = launch.wall_ms.map_or(plan.wall(), |limit| plan.wall().min(Duration::from_millis(limit)));
             let memory = (private && group.is_none()).then(|| memory::Watch::new(plan.limits.memory));
-            let disk = private.then(|| disk::Watch::new(plan));
+            let disk = disk.map(disk::Watch::anew).or_else(|| private.then(|| disk::Watch::new(plan)));
             // A person who sits at the sandbox's terminal ends it when they are done; the model's calls never have one.
             let deadline = launch.terminal.is_none().then(|| Instant::now() + wall);
             let mut observer = role.observed.then(|| Observer::new(program));
-            let (mut exit, deserted) = Supervisor {
+            let Watched { mut exit, deserted, refusals: _kept } = Supervisor {
                 program,
                 private,
                 socket: &socket,
@@ -221,7 +231,7 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
                 disk,
                 listening: Some(listening),
                 refusals: None,
-                refused: Vec::new(),
+                asking: true,
                 group,
                 observer: observer.as_mut(),
             }
@@ -275,9 +285,10 @@ impl Watching {
     }
 
     /// Says that the sandbox is ready once the program's process has said so, and waits for its call. `None` where none will come, or that process is gone,
-    /// or a cover. Whoever handed a call over is told that it is taken, and before that nothing of it has begun.
+    /// or a cover.
     fn wait_for_call(&mut self, launcher: &OwnedFd, program: &OwnedFd, alive: &OwnedFd, watches: Watches) -> Option<Call> {
         let mut watches = Some(watches.descriptor()?);
+        rehearsal::hand_over();
         loop {
             let mounts = self.mounts.as_ref()?;
             let mut sources = [
@@ -299,8 +310,7 @@ impl Watching {
                 receive::<Ready>(program.as_fd()).ok()?;
                 send(launcher.as_fd(), &Ready, &[watches.as_fd()]).ok()?;
             } else if spoken {
-                let call = Call::receive(launcher).ok()?;
-                return send(launcher.as_fd(), &Ready, &[]).is_ok().then_some(call);
+                return Call::receive(launcher).ok();
             }
         }
     }
@@ -357,6 +367,15 @@ fn make_terminal(size: (u16, u16), socket: &OwnedFd) -> Result<(OwnedFd, OwnedFd
     Ok((master, peer))
 }
 
+/// What came of a call.
+struct Watched {
+    exit: Exit,
+    /// The launcher was gone first.
+    deserted: bool,
+    /// To be dropped when all is told: the kernel takes the filter apart in the meantime, on the processor of whoever closes the listener.
+    refusals: Option<Refusals>,
+}
+
 struct Supervisor<'a> {
     program: Pid,
     private: bool,
@@ -369,17 +388,16 @@ struct Supervisor<'a> {
     /// Where the listener of the system call filter comes from, until it has come.
     listening: Option<OwnedFd>,
     refusals: Option<Refusals>,
-    /// What it had told before it ended.
-    refused: Vec<RefusedCall>,
+    /// Whether anybody is left who could ask by it.
+    asking: bool,
     group: Option<cgroup::Handle>,
     /// Where the program is observed.
     observer: Option<&'a mut Observer>,
 }
 
 impl Supervisor<'_> {
-    /// Waits for the program, the agent, the launcher or the clock, whichever is first, and ends everything that is left. Also returns whether it was the
-    /// launcher.
-    fn watch(mut self, Watching { children, mounts }: Watching) -> Result<(Exit, bool), Failure> {
+    /// Waits for the program, the agent, the launcher or the clock, whichever is first, and ends everything that is left.
+    fn watch(mut self, Watching { children, mounts }: Watching) -> Result<Watched, Failure> {
         let step = "watch the program";
         let mut status = None;
         let mut ended_by = None;
@@ -395,14 +413,12 @@ impl Supervisor<'_> {
                 let left = next.saturating_duration_since(Instant::now());
                 PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::from(u16::MAX))
             });
+            let filter = self.listening.as_ref().or(self.refusals.as_ref().filter(|_| self.asking).map(Refusals::descriptor));
             let mut sources = [
                 PollFd::new(children.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.alive.as_fd(), PollFlags::POLLIN),
-                PollFd::new(
-                    self.listening.as_ref().or(self.refusals.as_ref().map(Refusals::descriptor)).unwrap_or(self.alive).as_fd(),
-                    if self.listening.is_some() || self.refusals.is_some() { PollFlags::POLLIN } else { PollFlags::empty() },
-                ),
+                PollFd::new(filter.unwrap_or(self.alive).as_fd(), if filter.is_some() { PollFlags::POLLIN } else { PollFlags::empty() }),
                 PollFd::new(
                     mounts.as_ref().map_or(self.alive.as_fd(), AsFd::as_fd),
                     if mounts.is_some() { PollFlags::POLLPRI } else { PollFlags::empty() },
@@ -456,7 +472,7 @@ impl Supervisor<'_> {
             ended_by = ended_by.or(group.ran_out_of_memory());
             processes_refused = group.processes_refused();
         }
-        let refused = self.refusals.map_or(self.refused, Refusals::seen);
+        let refused = self.refusals.as_mut().map(Refusals::seen).unwrap_or_default();
         let (user_us, system_us, peak_bytes) = sys::children_usage();
         let (code, signal) = match status {
             Some(WaitStatus::Exited(_, code)) => (Some(code), None),
@@ -465,10 +481,10 @@ impl Supervisor<'_> {
         };
         let exit =
             Exit { code, signal, ended_by, user_us, system_us, peak_bytes, processes_refused, refused, undone: Vec::new(), undone_more: 0 };
-        Ok((exit, deserted))
+        Ok(Watched { exit, deserted, refusals: self.refusals })
     }
 
-    /// Takes the filter's listener, or answers it. One that hangs up without having `asked` has nobody left who could ask. It is closed then: to ask it for
+    /// Takes the filter's listener, or answers it. One that hangs up without having `asked` has nobody left who could ask. It is let be then: to ask it for
     /// a question can block for ever on older kernels, and a poll of it would return at once, again and again.
     fn hear(&mut self, asked: bool) {
         if let Some(listening) = self.listening.take() {
@@ -476,8 +492,8 @@ impl Supervisor<'_> {
             if let Ok((FromSandbox::Listener, mut listener)) = receive::<FromSandbox>(listening.as_fd()) {
                 self.refusals = listener.pop().map(Refusals::new);
             }
-        } else if self.refusals.as_mut().is_some_and(|refusals| !asked || !refusals.answer()) {
-            self.refused = self.refusals.take().map(Refusals::seen).unwrap_or_default();
+        } else {
+            self.asking = asked && self.refusals.as_mut().is_some_and(Refusals::answer);
         }
     }
 

@@ -21,6 +21,7 @@ pub mod probe;
 pub mod protection;
 pub mod recover;
 pub mod refusals;
+pub mod rehearsal;
 pub mod remove;
 pub mod report;
 pub mod repository;

@@ -9,8 +9,8 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::host_sockets::HostSockets;
-use crate::sandbox::plan::Plan;
+use super::{host_sockets::HostSockets, view};
+use crate::sandbox::plan::{self, Plan};
 
 /// See the module. Taken before the sandbox is made.
 #[derive(Debug)]
@@ -57,7 +57,11 @@ impl Origin {
     /// As it is now.
     pub fn of(plan: &Plan) -> Self {
         let mounts = File::open("/proc/self/mountinfo").ok();
-        let roots: Vec<Root> = plan.roots.iter().map(|root| Root::of(root.source.clone())).collect();
+        // Of one that comes to be the watches tell.
+        let there = |root: &plan::Root| {
+            (!view::is_watched(root) || fs::symlink_metadata(&root.source).is_ok()).then(|| Root::of(root.source.clone()))
+        };
+        let roots: Vec<Root> = plan.roots.iter().filter_map(there).collect();
         let shown: Vec<PathBuf> = roots.iter().filter_map(|root| root.real.clone()).collect();
         let sockets = HostSockets::of(std::process::id()).in_reach(&shown, &plan.workspace);
         Self { roots, workspace: plan.workspace.clone(), sockets, mounts }

@@ -52,9 +52,9 @@ impl Refusals {
         &self.listener
     }
 
-    /// What was refused, in the order in which it was first seen.
-    pub fn seen(self) -> Vec<RefusedCall> {
-        self.seen
+    /// What was refused so far, in the order in which it was first seen, and not told before.
+    pub fn seen(&mut self) -> Vec<RefusedCall> {
+        std::mem::take(&mut self.seen)
     }
 }
 

@@ -118,11 +118,14 @@ pub fn build(
     Ok(View { hidden, protected, process_limit, before })
 }
 
+/// Whether watches tell of a root that comes to be, or goes another way. The kernel's own files are what it says, whenever it is asked.
+pub fn is_watched(root: &Root) -> bool {
+    root.source == root.target && !["/sys", "/proc", "/dev"].iter().any(|place| root.source.starts_with(place))
+}
+
 /// Places of the host that are looked at before its root is left, and by the names that they have there.
 fn watch_host(plan: &Plan, watches: &mut Watches) {
-    // The kernel's own files are what it says, whenever it is asked.
-    let kernels = |path: &PathBuf| ["/sys", "/proc", "/dev"].iter().any(|place| path.starts_with(place));
-    let roots = plan.roots.iter().filter(|root| root.source == root.target).map(|root| &root.source).filter(|path| !kernels(path));
+    let roots = plan.roots.iter().filter(|root| is_watched(root)).map(|root| &root.source);
     for path in roots.chain(&plan.deny).chain(&plan.sockets) {
         watches.place(path);
     }

@@ -6,7 +6,7 @@
 //! places absent is on the host for as long as it lives.
 
 use std::{
-    io::PipeReader,
+    io::{PipeReader, PipeWriter, Read, Write},
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -18,16 +18,16 @@ use nix::{
 };
 
 use super::{Failure, cgroup, enter::Call, origin::Origin, recover::Record, watches};
-use crate::sandbox::message::{Ready, receive};
+use crate::sandbox::message::{Begin, Ready, receive, send};
 
 /// How long one waits for a call.
 const IDLE: Duration = Duration::from_secs(10);
 /// How often one is made that then says that it cannot be.
 const TRIES: usize = 3;
-/// How long one may take to say that it has a call. A machine that is slower than this has other troubles.
-const TAKEN: Duration = Duration::from_secs(10);
 /// How long a call waits for one that is being made.
 const NEARLY: Duration = Duration::from_millis(200);
+/// The word to begin.
+const GO: &[u8] = b"1";
 
 /// The processes of a sandbox, and what the launcher keeps of it.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct Sandbox {
     pub record: Option<Record>,
     /// Removed with this.
     pub group: Option<cgroup::Group>,
+    /// Where its program waits for the word to begin, if it was made ahead.
+    pub begin: Option<PipeWriter>,
 }
 
 impl Sandbox {
@@ -53,17 +55,16 @@ impl Sandbox {
         call.send(&self.handover).map_err(|error| Failure::new("hand the call to its sandbox", error.to_string()))
     }
 
-    /// Hands a call to one that was made ahead, and waits until it has taken it. False where it is gone: it says that it has the call before anything of
-    /// that begins. One that says nothing at all may have begun, so that nobody else may be given the call.
-    fn hand_ahead(&mut self, call: &Call) -> Result<bool, Failure> {
-        if call.send(&self.handover).is_err() {
-            return Ok(false);
-        }
-        let mut source = [PollFd::new(self.handover.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut source, PollTimeout::try_from(TAKEN).unwrap_or(PollTimeout::MAX)) {
-            Ok(heard) if heard > 0 => Ok(receive::<Ready>(self.handover.as_fd()).is_ok()),
-            _ => Err(Failure::new("hand the call to its sandbox", format!("it was not taken within {} s", TAKEN.as_secs()))),
-        }
+    /// Lets the call begin that was handed to one that was made ahead. False where it is gone: then nothing of the call has begun, nor will.
+    fn begin(&mut self) -> bool {
+        // What changed until here was no call's doing.
+        let written_down = self.record.as_mut().is_none_or(|record| record.begin().is_ok());
+        let Some(mut program) = self.begin.take().filter(|_| written_down) else { return false };
+        // The init first: if that is gone, so is the program. If the program is gone, the init says so.
+        send(self.handover.as_fd(), &Begin, &[]).is_ok_and(|()| {
+            let _ = program.write_all(GO);
+            true
+        })
     }
 }
 
@@ -136,11 +137,10 @@ impl Pool {
 
     /// Hands a call to one that is as it would be made now. Whatever is not is not used any more, and `None` says that nothing of the call has begun.
     ///
-    /// # Errors
-    /// If it cannot be known whether anything has; the sandbox is to be kept until it has ended.
-    pub fn hand(&mut self, made_for: Use, call: &Call) -> Result<Option<Sandbox>, Box<(Failure, Sandbox)>> {
-        let at = self.all.iter().position(|warm| warm.made_for == made_for && !warm.doomed && !warm.spoiled);
-        let Some((at, warm)) = at.and_then(|at| Some((at, self.all.get_mut(at)?))) else { return Ok(None) };
+    /// While the sandbox takes the call, it is looked whether it still is what it has to be; only then the call may begin.
+    pub fn hand(&mut self, made_for: Use, call: &Call) -> Option<Sandbox> {
+        let at = self.all.iter().position(|warm| warm.made_for == made_for && !warm.doomed && !warm.spoiled)?;
+        let warm = self.all.get_mut(at)?;
         let end = Instant::now() + NEARLY;
         while warm.is_awaited() {
             match end.checked_duration_since(Instant::now()) {
@@ -148,21 +148,21 @@ impl Pool {
                 None => warm.end(),
             }
         }
-        let fresh = !warm.doomed && warm.watches.as_ref().is_some_and(|watches| !watches::have_told(watches)) && warm.origin.is_same();
-        // By another name until here: what changed before was no call's doing.
-        let begun = fresh && warm.sandbox.record.as_mut().is_none_or(|record| record.begin().is_ok());
-        let taken = if begun { warm.sandbox.hand_ahead(call) } else { Ok(false) };
-        match taken {
-            Ok(true) => return Ok(Some(self.take(at))),
-            Err(failure) => return Err(Box::new((failure, self.take(at)))),
-            Ok(false) => {}
+        let fresh = !warm.doomed
+            && call.send(&warm.sandbox.handover).is_ok()
+            && warm.watches.as_ref().is_some_and(|watches| !watches::have_told(watches))
+            && warm.origin.is_same();
+        if fresh && warm.sandbox.begin() {
+            return Some(self.take(at));
         }
+        // It may have the call, with the means to speak to whoever waits for that.
+        warm.end();
         if let Some(record) = warm.sandbox.record.take() {
             record.discard();
         }
         warm.spoiled = true;
         self.unwanted(made_for);
-        Ok(None)
+        None
     }
 
     fn take(&mut self, at: usize) -> Sandbox {
@@ -284,4 +284,9 @@ impl Warm {
             let _ = kill(self.sandbox.pid, Signal::SIGKILL);
         }
     }
+}
+
+/// Waits, in the program's process, for the word to begin. False where none will come.
+pub fn may_begin(mut begin: &PipeReader) -> bool {
+    begin.read_exact(&mut [0; GO.len()]).is_ok()
 }
