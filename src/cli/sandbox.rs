@@ -270,7 +270,7 @@ fn relay(
             match call.next() {
                 Ok((FromSandbox::Terminal, master)) => terminal = master,
                 Ok((FromSandbox::Proxy, Some(listener))) => serve(listener)?,
-                Ok((FromSandbox::Started(_) | FromSandbox::Listener | FromSandbox::Proxy, _)) => {}
+                Ok((FromSandbox::Started(_) | FromSandbox::Proxy, _)) => {}
                 Ok((FromSandbox::Observed(part), _)) => heard.observations.extend(part),
                 Ok((FromSandbox::Failed { step, reason, errno }, _)) => {
                     result = Some(Err(LaunchError::Refused { step, reason, errno }));

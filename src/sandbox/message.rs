@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[cfg(not(target_os = "linux"))]
 use super::frame::{self, NoFrame};
 use super::plan::Plan;
-#[cfg(target_os = "linux")]
 use super::sys;
 use crate::policy::learn::Observation;
 
@@ -154,8 +153,6 @@ pub enum FromSandbox {
     Started(Applied),
     /// The call lists hosts: the socket on which it finds the proxy comes with the message.
     Proxy,
-    /// From the program's process to the sandbox's init alone: the listener of its system call filter comes with the message.
-    Listener,
     /// The sandbox could not be made, or the program not started. Nothing ran.
     Failed {
         /// The step of the ritual, in plain words.
@@ -169,6 +166,15 @@ pub enum FromSandbox {
     Observed(Vec<Observation>),
     /// The program ended, and everything that it had started was ended with it.
     Exited(Exit),
+}
+
+/// From the program's process to the sandbox's init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToInit {
+    /// The listener of its system call filter comes with the message.
+    Listener,
+    /// From a file worker: its reply is written, and nobody can write to its streams any more. What is left is for the kernel to take its memory apart.
+    Done(sys::Usage),
 }
 
 /// What the kernel was really told to enforce for a call.

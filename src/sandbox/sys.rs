@@ -13,9 +13,12 @@ use std::{
 };
 
 use nix::{
+    sys::resource::{UsageWho, getrusage},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
     unistd::Pid,
 };
+
+use serde::{Deserialize, Serialize};
 
 /// What a call that splits the process returned, and to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -416,14 +419,32 @@ pub fn bring_up_loopback() -> io::Result<()> {
     checked(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, std::ptr::from_ref(&request)) })).map(drop)
 }
 
-/// CPU time and peak memory of the children that were waited for (`getrusage(2)`): user and system microseconds, peak bytes.
-pub fn children_usage() -> (u64, u64, u64) {
-    nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).map_or((0, 0, 0), |usage| {
-        let micros = |time: nix::sys::time::TimeVal| {
-            u64::try_from(time.tv_sec()).unwrap_or(0).saturating_mul(1_000_000) + u64::try_from(time.tv_usec()).unwrap_or(0)
-        };
-        (micros(usage.user_time()), micros(usage.system_time()), u64::try_from(usage.max_rss()).unwrap_or(0).saturating_mul(RSS_UNIT))
-    })
+/// What was used of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time of programs in microseconds.
+    pub user_us: u64,
+    /// CPU time of the kernel in microseconds.
+    pub system_us: u64,
+    /// The most memory that any one process had at a time, in bytes.
+    pub peak_bytes: u64,
+}
+
+/// CPU time and peak memory of this process, or of the children that were waited for (`getrusage(2)`).
+pub fn usage(of: UsageWho) -> Usage {
+    getrusage(of).map_or_else(
+        |_| Usage::default(),
+        |usage| {
+            let micros = |time: nix::sys::time::TimeVal| {
+                u64::try_from(time.tv_sec()).unwrap_or(0).saturating_mul(1_000_000) + u64::try_from(time.tv_usec()).unwrap_or(0)
+            };
+            Usage {
+                user_us: micros(usage.user_time()),
+                system_us: micros(usage.system_time()),
+                peak_bytes: u64::try_from(usage.max_rss()).unwrap_or(0).saturating_mul(RSS_UNIT),
+            }
+        },
+    )
 }
 
 /// Bytes in which the peak of memory is counted (getrusage(2)).

@@ -223,7 +223,7 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, want
                     break;
                 }
                 Ok((FromSandbox::Proxy, Some(listener))) => proxied = Proxied::begin(launcher.serve(plan, listener.as_fd())?)?,
-                Ok((FromSandbox::Terminal | FromSandbox::Listener | FromSandbox::Observed(_) | FromSandbox::Proxy, _)) => return Err(MessageError::Closed.into()),
+                Ok((FromSandbox::Terminal | FromSandbox::Observed(_) | FromSandbox::Proxy, _)) => return Err(MessageError::Closed.into()),
                 Err(MessageError::Closed) => break,
                 Err(error) => return Err(error.into()),
             },

@@ -93,7 +93,7 @@ impl World {
                 FromSandbox::Started(what) => applied = Some(what),
                 FromSandbox::Exited(exit) => code = Some(exit.shell_code()),
                 FromSandbox::Failed { step, reason, .. } => panic!("could not {step}: {reason}"),
-                FromSandbox::Terminal | FromSandbox::Listener | FromSandbox::Observed(_) | FromSandbox::Proxy => {}
+                FromSandbox::Terminal | FromSandbox::Observed(_) | FromSandbox::Proxy => {}
             }
         }
         (String::from_utf8_lossy(&bytes).into_owned(), applied.unwrap(), code.unwrap())

@@ -9,7 +9,10 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::stat::{SFlag, fstat},
+    sys::{
+        resource::UsageWho,
+        stat::{SFlag, fstat},
+    },
     unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, setsid},
 };
 use serde::de::DeserializeOwned;
@@ -19,7 +22,7 @@ use crate::{
     certificate, mcp,
     policy::Layer,
     sandbox::{
-        message::{Applied, FromSandbox, Handover, Launch, MessageError, Program, Ready, receive, send},
+        message::{Applied, FromSandbox, Handover, Launch, MessageError, Program, Ready, ToInit, receive, send},
         plan::Plan,
         sys,
     },
@@ -111,7 +114,7 @@ pub fn enter(plan: &Plan, filters: &Filters, role: Role, inherited: Inherited, a
         Err(failure) => failure,
         Ok((program, applied)) => match send(call.agent.as_fd(), &FromSandbox::Started(applied), &[]) {
             Err(error) => Failure::new("report the start", error.to_string()),
-            Ok(()) => become_program(&call.handover.launch, program),
+            Ok(()) => become_program(&call.handover.launch, program, &inherited.init),
         },
     };
     let _ = send(call.agent.as_fd(), &failure.message(), &[]);
@@ -146,7 +149,7 @@ fn confine(plan: &Plan, filters: &Filters, role: Role, inherited: &Inherited, mu
         if role.worker {
             filters.install()?;
         } else if let Some(listener) = filters.install_reporting()? {
-            send(inherited.init.as_fd(), &FromSandbox::Listener, &[listener.as_fd()])
+            send(inherited.init.as_fd(), &ToInit::Listener, &[listener.as_fd()])
                 .map_err(|error| Failure::new("hand on the listener of the system call filter", error.to_string()))?;
         }
         applied.seccomp_allowed = filters.allowed;
@@ -167,13 +170,13 @@ fn begin(plan: &Plan, role: Role, call: &Call, terminal: Option<&OwnedFd>) -> Re
     Ok(program)
 }
 
-fn become_program(launch: &Launch, program: Option<Executable>) -> Failure {
+fn become_program(launch: &Launch, program: Option<Executable>, init: &OwnedFd) -> Failure {
     match (program, &launch.program) {
         (Some(executable), _) => executable.run(),
         (None, Program::Probe) => attempt(),
         (None, Program::Steps) => steps(),
         (None, Program::Remote) => pass_on(&launch.environment),
-        (None, _) => work(&launch.cwd),
+        (None, _) => work(&launch.cwd, init),
     }
 }
 
@@ -244,7 +247,7 @@ fn pass_on(environment: &[(String, String)]) -> Failure {
 }
 
 /// Serves one request of a built-in file tool, without starting any program.
-fn work(cwd: &Path) -> Failure {
+fn work(cwd: &Path, init: &OwnedFd) -> Failure {
     let request = match request() {
         Ok(request) => request,
         Err(failure) => return failure,
@@ -254,10 +257,12 @@ fn work(cwd: &Path) -> Failure {
         let mut out = std::io::stdout().lock();
         out.write_all(&bytes).and_then(|()| out.flush())
     });
-    match written {
-        Ok(()) => sys::exit_now(0),
-        Err(error) => Failure::system("write the reply", &error),
+    if let Err(error) = written {
+        return Failure::system("write the reply", &error);
     }
+    let _ = sys::close_range(0, 2);
+    let _ = send(init.as_fd(), &ToInit::Done(sys::usage(UsageWho::RUSAGE_SELF)), &[]);
+    sys::exit_now(0)
 }
 
 struct Executable {

@@ -17,6 +17,7 @@ use nix::{
     fcntl::{OFlag, open},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
+        resource::UsageWho,
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
         socket::{AddressFamily, SockFlag, SockType, socketpair},
@@ -44,9 +45,9 @@ use crate::{
     egress,
     policy::{Layer, NetworkMode},
     sandbox::{
-        message::{Applied, Begin, EndedBy, Exit, FromSandbox, Handover, Launch, Ready, ToSandbox, receive, send},
+        message::{Applied, Begin, EndedBy, Exit, FromSandbox, Handover, Launch, Ready, ToInit, ToSandbox, receive, send},
         plan::Plan,
-        sys::{self, Fork},
+        sys::{self, Fork, Usage},
     },
 };
 
@@ -234,6 +235,8 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
                 asking: true,
                 group,
                 observer: observer.as_mut(),
+                may_say_done: role.worker && before.is_none(),
+                done: None,
             }
             .watch(watching)?;
             for part in observer.map(Observer::told).unwrap_or_default() {
@@ -255,6 +258,7 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
             if let Some(record) = untold {
                 recover::leave_untold(record, &undone);
             }
+            wait_for_all();
             drop(presence);
             report::tell_end(&report, known);
             // Those who wait for this word may have been woken on this processor, which the end of the namespaces would keep from them.
@@ -393,6 +397,16 @@ struct Supervisor<'a> {
     group: Option<cgroup::Handle>,
     /// Where the program is observed.
     observer: Option<&'a mut Observer>,
+    /// Whether a worker's word that it is done is enough. Not where it could have changed anything that is to be swept: by the time of its word it may
+    /// not be past its last system call.
+    may_say_done: bool,
+    /// That word.
+    done: Option<Usage>,
+}
+
+/// Waits for every process that is left of a call that has been ended.
+fn wait_for_all() {
+    while waitpid(None, None).is_ok() {}
 }
 
 impl Supervisor<'_> {
@@ -402,6 +416,7 @@ impl Supervisor<'_> {
         let mut status = None;
         let mut ended_by = None;
         let mut deserted = false;
+        let mut said = None;
         while status.is_none() {
             let next = self
                 .deadline
@@ -435,6 +450,10 @@ impl Supervisor<'_> {
                 self.hear(asked);
             }
             status = self.reap();
+            if let Some(usage) = self.done.take_if(|_| self.may_say_done && status.is_none()) {
+                said = Some(usage);
+                status = Some(WaitStatus::Exited(self.program, 0));
+            }
             if status.is_some() {
                 break;
             }
@@ -466,14 +485,16 @@ impl Supervisor<'_> {
         if status.is_none() {
             status = Some(waitpid(self.program, None).unwrap_or(WaitStatus::Signaled(self.program, Signal::SIGKILL, false)));
         }
-        while waitpid(None, None).is_ok() {}
+        if said.is_none() {
+            wait_for_all();
+        }
         let mut processes_refused = 0;
         if let Some(group) = &mut self.group {
             ended_by = ended_by.or(group.ran_out_of_memory());
             processes_refused = group.processes_refused();
         }
         let refused = self.refusals.as_mut().map(Refusals::seen).unwrap_or_default();
-        let (user_us, system_us, peak_bytes) = sys::children_usage();
+        let Usage { user_us, system_us, peak_bytes } = said.unwrap_or_else(|| sys::usage(UsageWho::RUSAGE_CHILDREN));
         let (code, signal) = match status {
             Some(WaitStatus::Exited(_, code)) => (Some(code), None),
             Some(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
@@ -484,13 +505,15 @@ impl Supervisor<'_> {
         Ok(Watched { exit, deserted, refusals: self.refusals })
     }
 
-    /// Takes the filter's listener, or answers it. One that hangs up without having `asked` has nobody left who could ask. It is let be then: to ask it for
+    /// Takes the filter's listener or a worker's last word, or answers the listener. One that hangs up without having `asked` has nobody left who could ask. It is let be then: to ask it for
     /// a question can block for ever on older kernels, and a poll of it would return at once, again and again.
     fn hear(&mut self, asked: bool) {
         if let Some(listening) = self.listening.take() {
             // Closed without a word, there is none: somebody further out listens, or the program was never started.
-            if let Ok((FromSandbox::Listener, mut listener)) = receive::<FromSandbox>(listening.as_fd()) {
-                self.refusals = listener.pop().map(Refusals::new);
+            match receive::<ToInit>(listening.as_fd()) {
+                Ok((ToInit::Listener, mut listener)) => self.refusals = listener.pop().map(Refusals::new),
+                Ok((ToInit::Done(usage), _)) => self.done = Some(usage),
+                Err(_) => {}
             }
         } else {
             self.asking = asked && self.refusals.as_mut().is_some_and(Refusals::answer);

@@ -20,6 +20,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     pty::openpty,
     sys::{
+        resource::UsageWho,
         signal::{Signal, kill},
         stat::{SFlag, fstat},
         wait::{WaitStatus, waitpid},
@@ -276,7 +277,7 @@ fn watch(
     }
     end_all(program);
     let status = waiting.join().unwrap_or(Err(Errno::ECHILD));
-    let (user_us, system_us, peak_bytes) = sys::children_usage();
+    let sys::Usage { user_us, system_us, peak_bytes } = sys::usage(UsageWho::RUSAGE_CHILDREN);
     let (code, signal) = match status {
         Ok(WaitStatus::Exited(_, code)) => (Some(code), None),
         Ok(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
