@@ -19,8 +19,8 @@ class Model(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, calls, call, thinks):
-        self.calls, self.call, self.thinks, self.asked = calls, call, thinks, 0
+    def __init__(self, calls, call, thinks, at_once=1):
+        self.calls, self.call, self.thinks, self.at_once, self.asked = calls, call, thinks, at_once, 0
         self.begun, self.gaps, self.sizes, self.sent = None, [], [], None
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -49,19 +49,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         number, model.asked = model.asked, model.asked + 1
         time.sleep(model.thinks)
         if number < model.calls:
-            item = {"type": "function_call", "id": f"fc_{number}", "call_id": f"call_{number}", "status": "completed", **model.call(number)}
+            numbers = range(number * model.at_once, (number + 1) * model.at_once)
+            items = [{"type": "function_call", "id": f"fc_{n}", "call_id": f"call_{n}", "status": "completed", **model.call(n)} for n in numbers]
         else:
             text = [{"type": "output_text", "text": "done", "annotations": []}]
-            item = {"type": "message", "id": "msg", "role": "assistant", "status": "completed", "content": text}
+            items = [{"type": "message", "id": "msg", "role": "assistant", "status": "completed", "content": text}]
         usage = {"input_tokens": len(body) // 4, "output_tokens": 10, "total_tokens": 10, "input_tokens_details": {"cached_tokens": 0}}
         usage["output_tokens_details"] = {"reasoning_tokens": 0}
-        response = {"id": f"resp_{number}", "object": "response", "status": "completed", "output": [item], "usage": usage}
-        events = [
-            {"type": "response.created", "response": {**response, "status": "in_progress", "output": []}},
-            {"type": "response.output_item.added", "output_index": 0, "item": item},
-            {"type": "response.output_item.done", "output_index": 0, "item": item},
-            {"type": "response.completed", "response": response},
-        ]
+        response = {"id": f"resp_{number}", "object": "response", "status": "completed", "output": items, "usage": usage}
+        events = [{"type": "response.created", "response": {**response, "status": "in_progress", "output": []}}]
+        for place, item in enumerate(items):
+            events += [{"type": f"response.output_item.{what}", "output_index": place, "item": item} for what in ("added", "done")]
+        events.append({"type": "response.completed", "response": response})
         for place, event in enumerate(events):
             event["sequence_number"] = place
         stream = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
@@ -275,8 +274,13 @@ def row_work(program):
 
 
 def bench(name):
-    ran = subprocess.run(["cargo", "bench", "--locked", "--quiet", "--bench", name], cwd=ROOT, capture_output=True, text=True, check=True)
-    return ran.stdout
+    build = ["cargo", "bench", "--locked", "--quiet", "--no-run", "--message-format=json", "--bench", name]
+    built = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    told = [json.loads(line) for line in built.splitlines()]
+    program = next(each["executable"] for each in told if each.get("executable") and each["target"]["name"] == name)
+    # As it would be installed: what a linker has written page by page lies in memory so, and is mapped more slowly than what was copied at once.
+    with tempfile.TemporaryDirectory(prefix="portcullis-bench-", dir="/var/tmp") as folder:
+        return subprocess.run([shutil.copy(program, folder), "--bench"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 def row_launch(_):
@@ -291,6 +295,29 @@ def row_launch(_):
     yield "200 at once", f"{of('200 of /bin/true at once'):.0f} ms", "", of("200 of /bin/true at once"), None
     yield "among 20,000 files, made ahead", f"{of('/bin/true among many files, made ahead'):.2f} ms", "", of("/bin/true among many files, made ahead") / bare, None
     yield "among 20,000 files, made for the call", f"{of('/bin/true among many files, made for it'):.1f} ms", "", of("/bin/true among many files, made for it") / bare, None
+
+
+def row_scale(program):
+    world, model = World(program), Model(1, shell, 0.06, at_once=200)
+    finished(world.exec(model))
+    world.gone()
+    yield "200 shell calls in one response, until the next request", f"{model.gaps[0]:.0f} ms", "", model.gaps[0], None
+    worlds = [World(program) for _ in range(50)]
+    models = [Model(10, shell, 0.5) for _ in worlds]
+    began, peak = time.perf_counter(), 0
+    sessions = [world.exec(model) for world, model in zip(worlds, models)]
+    while any(session.poll() is None for session in sessions):
+        peak = max(peak, sum(held(session.pid) for session in sessions if session.poll() is None))
+        time.sleep(0.5)
+    took = time.perf_counter() - began
+    for session, world in zip(sessions, worlds):
+        finished(session)
+        world.gone()
+    # Ten answers that take half a second each, and a last one.
+    gap = median(gap for model in models for gap in model.gaps[1:])
+    yield "50 sessions at once, 10 calls each", f"{took:.1f} s", "5.5 s of thinking", took / 5.5, None
+    yield "a response's end to the next request in each of them", f"{gap:.0f} ms", "", gap, None
+    yield "memory of all 50", f"{peak:.0f} MB", "", peak / 50, None
 
 
 def row_decide(_):
@@ -316,6 +343,8 @@ def main():
     kept = tempfile.mkdtemp(prefix="portcullis-table-", dir="/var/tmp")
     program = shutil.copy(arguments.program, f"{kept}/portcullis")
     for name in arguments.rows.split(","):
+        # The kernel takes namespaces apart long after their processes are gone, and writes to the disk later still.
+        time.sleep(5)
         for what, here, beside, measure, target in ROWS[name](program):
             goal, met = ("", "") if target is None else (f"{target:g}", "met" if measure <= target else "**not met**")
             print(f"| {what} | {here} | {beside} | {measure:.2f} | {goal} | {met} |", flush=True)

@@ -9,6 +9,7 @@
 //! launchers on one workspace share them: removing one under a living sandbox would take its cover away.
 
 use std::{
+    collections::HashMap,
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
@@ -17,6 +18,7 @@ use std::{
         unix::fs::{OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -193,14 +195,14 @@ impl Journal {
 
     /// Makes a placeholder for the first absent component of each of `places` that lacks one, and journals them all first.
     fn make_all(&self, plan: &Plan, places: &[PathBuf]) -> Result<(), Failure> {
-        let mut standing = self.standing()?;
+        let (mut standing, mut folders) = (self.standing()?, Folders::default());
         let (mut lacking, mut lines) = (Vec::new(), Vec::new());
         for place in places {
             // What lies below a placeholder is kept absent by it.
             if standing.iter().any(|placeholder| place.starts_with(placeholder)) {
                 continue;
             }
-            let found = Absent::find(place).map_err(|errno| Failure::errno(STEP, errno).about(place))?;
+            let found = Absent::find(place, &mut folders).map_err(|errno| Failure::errno(STEP, errno).about(place))?;
             if let Some(absent) = found {
                 serde_json::to_writer(&mut lines, &absent.path).map_err(|error| Failure::new(STEP, error.to_string()))?;
                 lines.push(b'\n');
@@ -218,10 +220,10 @@ impl Journal {
         let mut journal = self.open("journal").map_err(|error| Failure::system(STEP, &error))?;
         let mut text = String::new();
         journal.read_to_string(&mut text).map_err(|error| Failure::system(STEP, &error))?;
-        let mut left = Vec::new();
+        let (mut left, mut folders) = (Vec::new(), Folders::default());
         for line in text.lines().rev() {
             if let Ok(path) = serde_json::from_str::<PathBuf>(line)
-                && !remove(&path)
+                && !remove(&path, &mut folders)
             {
                 left.insert(0, line);
             }
@@ -232,10 +234,25 @@ impl Journal {
     }
 }
 
+/// Folders that were opened: most placeholders stand side by side.
+#[derive(Default)]
+struct Folders(HashMap<PathBuf, Rc<OwnedFd>>);
+
+impl Folders {
+    fn open(&mut self, path: &Path) -> Result<Rc<OwnedFd>, Errno> {
+        if let Some(opened) = self.0.get(path) {
+            return Ok(Rc::clone(opened));
+        }
+        let opened = Rc::new(beneath::folder(path)?);
+        self.0.insert(path.to_path_buf(), Rc::clone(&opened));
+        Ok(opened)
+    }
+}
+
 /// The first component of a place that is absent.
 struct Absent {
     /// The folder that lacks it.
-    parent: OwnedFd,
+    parent: Rc<OwnedFd>,
     name: OsString,
     path: PathBuf,
 }
@@ -243,11 +260,11 @@ struct Absent {
 impl Absent {
     /// `None` if all of `place` is there, or if a component is a link or no folder, which the view then covers as it is. No link is followed, so a
     /// workspace cannot lead this outside.
-    fn find(place: &Path) -> Result<Option<Self>, Errno> {
+    fn find(place: &Path, folders: &mut Folders) -> Result<Option<Self>, Errno> {
         let mut path = place;
         // From the innermost outwards: most often all is there but the last.
         while let (Some(above), Some(name)) = (path.parent(), path.file_name()) {
-            let parent = match beneath::folder(above) {
+            let parent = match folders.open(above) {
                 Ok(parent) => parent,
                 Err(Errno::ENOENT) => {
                     path = above;
@@ -289,10 +306,10 @@ impl Absent {
 }
 
 /// Removes a placeholder. False where it is still there and could not be removed; what has become somebody's is no placeholder any more.
-fn remove(path: &Path) -> bool {
+fn remove(path: &Path, folders: &mut Folders) -> bool {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return true };
     // No link is followed, as none was when the placeholder was made.
-    let at = match beneath::folder(parent) {
+    let at = match folders.open(parent) {
         Ok(at) => at,
         Err(Errno::EACCES) => return false,
         Err(_) => return true,
@@ -315,12 +332,12 @@ fn remove(path: &Path) -> bool {
 }
 
 fn remove_in(at: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
-    // A folder that has been filled since is somebody's: removing it fails, and it stays.
-    match unlinkat(at, name, UnlinkatFlags::RemoveDir) {
-        Err(Errno::ENOTDIR) => {}
-        other => return other,
+    let mode = fstatat(at, name, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_mode;
+    if mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() {
+        // A folder that has been filled since is somebody's: removing it fails, and it stays.
+        return unlinkat(at, name, UnlinkatFlags::RemoveDir);
     }
-    if fstatat(at, name, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_mode == SFlag::S_IFSOCK.bits() {
+    if mode == SFlag::S_IFSOCK.bits() {
         return unlinkat(at, name, UnlinkatFlags::NoRemoveDir);
     }
     let file = openat(at.as_fd(), name, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?;
