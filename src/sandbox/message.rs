@@ -400,11 +400,25 @@ impl From<NoFrame> for MessageError {
 
 /// Receives one message with its descriptors, which are close-on-exec. Blocks unless the socket does not.
 pub fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), MessageError> {
+    let (bytes, descriptors) = receive_few(socket)?;
+    Ok((serde_json::from_slice(&bytes)?, descriptors))
+}
+
+/// The same, with the message handed on as it came before it is read: who gets it next need not wait for that.
+pub fn forward<T: DeserializeOwned>(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), MessageError> {
+    let (bytes, descriptors) = receive_few(from)?;
+    let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    send_bytes(to, &bytes, &raw)?;
+    Ok((serde_json::from_slice(&bytes)?, descriptors))
+}
+
+/// The bytes of a message that carries no more descriptors than any does.
+fn receive_few(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Vec<OwnedFd>), MessageError> {
     let (bytes, descriptors) = receive_bytes(socket)?;
     if descriptors.len() > DESCRIPTOR_CAP {
         return Err(MessageError::TooManyDescriptors { number: descriptors.len() });
     }
-    Ok((serde_json::from_slice(&bytes)?, descriptors))
+    Ok((bytes, descriptors))
 }
 
 #[cfg(not(target_os = "linux"))]

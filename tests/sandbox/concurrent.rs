@@ -142,3 +142,16 @@ fn a_call_ends_when_a_covered_file_is_replaced_from_outside() {
     assert_eq!(ended.code, 124, "{ended:#?}");
     assert!(ended.stderr.contains("replaced"), "{ended:#?}");
 }
+
+/// Other sessions make and remove what keeps absent places absent, `.git` among them, whenever they come and go.
+#[test]
+fn the_view_of_a_sandbox_that_only_reads_hangs_on_no_placeholder() {
+    let host = Host::new();
+    let places = |policy: &str| -> Vec<String> {
+        let mounts = host.sh_under(policy, "cat /proc/self/mountinfo").done().stdout;
+        let git = host.workspace.join(".git").display().to_string();
+        mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|place| place.starts_with(&git)).map(str::to_owned).collect()
+    };
+    assert!(!places("workspace-write").is_empty());
+    assert_eq!(places("read-only"), Vec::<String>::new());
+}

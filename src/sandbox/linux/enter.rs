@@ -22,7 +22,7 @@ use crate::{
     certificate, mcp,
     policy::Layer,
     sandbox::{
-        message::{Applied, FromSandbox, Handover, Launch, MessageError, Program, Ready, ToInit, receive, send},
+        message::{Applied, FromSandbox, Handover, Launch, MessageError, Program, Ready, ToInit, forward, receive, send},
         plan::Plan,
         sys,
     },
@@ -72,12 +72,20 @@ pub struct Call {
 impl Call {
     /// Waits for one.
     pub fn receive(from: &OwnedFd) -> Result<Self, MessageError> {
-        let (handover, descriptors) = receive::<Handover>(from.as_fd())?;
+        receive(from.as_fd()).and_then(Self::of)
+    }
+
+    /// Waits for one and hands it on.
+    pub fn forward(from: &OwnedFd, to: &OwnedFd) -> Result<Self, MessageError> {
+        forward(from.as_fd(), to.as_fd()).and_then(Self::of)
+    }
+
+    fn of((handover, descriptors): (Handover, Vec<OwnedFd>)) -> Result<Self, MessageError> {
         let [stdin, stdout, stderr, agent] = <[OwnedFd; 4]>::try_from(descriptors).map_err(|_| MessageError::Closed)?;
         Ok(Self { handover, streams: [stdin, stdout, stderr], agent })
     }
 
-    /// Hands it on.
+    /// Hands it over.
     pub fn send(&self, to: &OwnedFd) -> Result<(), MessageError> {
         let [stdin, stdout, stderr] = &self.streams;
         send(to.as_fd(), &self.handover, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), self.agent.as_fd()])
@@ -262,6 +270,8 @@ fn work(cwd: &Path, init: &OwnedFd) -> Failure {
     }
     let _ = sys::close_range(0, 2);
     let _ = send(init.as_fd(), &ToInit::Done(sys::usage(UsageWho::RUSAGE_SELF)), &[]);
+    // As the init does at its end: those whom this word has woken would wait for the processor until this memory is taken apart.
+    let _ = nix::sched::sched_yield();
     sys::exit_now(0)
 }
 

@@ -196,14 +196,16 @@ fn prepare_and_supervise(new: New<'_>, known: Option<Call>, agent: &mut Option<O
             // What does not depend on the call is done before it comes.
             let disk = (private && role.ahead).then(|| disk::Watch::new(plan));
             let call = match known {
-                Some(call) => call,
+                Some(call) => {
+                    call.send(&to_program).map_err(|error| Failure::new(step, error.to_string()))?;
+                    call
+                }
                 None => match watching.wait_for_call(&handover, &to_program, &alive, watches) {
                     Some(call) => call,
                     // It is not needed, or not what it was made as any more.
                     None => return Ok(()),
                 },
             };
-            call.send(&to_program).map_err(|error| Failure::new(step, error.to_string()))?;
             if role.ahead && receive::<Begin>(handover.as_fd()).is_err() {
                 // It is another's call by now.
                 return Ok(());
@@ -288,7 +290,7 @@ impl Watching {
         Ok(Self { children, mounts })
     }
 
-    /// Says that the sandbox is ready once the program's process has said so, and waits for its call. `None` where none will come, or that process is gone,
+    /// Says that the sandbox is ready once the program's process has said so, and waits for its call, which it hands on to that. `None` where none will come, or that process is gone,
     /// or a cover.
     fn wait_for_call(&mut self, launcher: &OwnedFd, program: &OwnedFd, alive: &OwnedFd, watches: Watches) -> Option<Call> {
         let mut watches = Some(watches.descriptor()?);
@@ -314,7 +316,7 @@ impl Watching {
                 receive::<Ready>(program.as_fd()).ok()?;
                 send(launcher.as_fd(), &Ready, &[watches.as_fd()]).ok()?;
             } else if spoken {
-                return Call::receive(launcher).ok();
+                return Call::forward(launcher, program).ok();
             }
         }
     }
