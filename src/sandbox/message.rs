@@ -164,7 +164,8 @@ pub enum FromSandbox {
     },
     /// What an observed program has reached for; in parts, before its end is told.
     Observed(Vec<Observation>),
-    /// The program ended, and everything that it had started was ended with it.
+    /// The program ended, and everything that it had started was ended with it. A file worker that could only read, and starts nothing, may have its
+    /// memory still to be taken apart.
     Exited(Exit),
 }
 

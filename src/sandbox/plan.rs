@@ -358,7 +358,7 @@ fn is_at_or_below(path: &Path, folder: &Path) -> bool {
 fn direct(path: &Path) -> Cow<'_, Path> {
     let bytes = path.as_os_str().as_encoded_bytes();
     let detour = |rest: &[u8]| matches!(rest, [b'/'] | [b'/', b'.'] | [b'/', b'/', ..] | [b'/', b'.', b'/', ..]);
-    if (1..bytes.len()).any(|at| detour(&bytes[at..])) || bytes.starts_with(b"//") || bytes.starts_with(b"/./") {
+    if bytes != b"/" && (0..bytes.len()).any(|at| detour(&bytes[at..])) {
         Cow::Owned(path.components().collect())
     } else {
         Cow::Borrowed(path)

@@ -212,7 +212,7 @@ pub async fn run(launcher: &Launcher, launch: Launch, input: Option<&[u8]>, want
             told = proxied.next(), if proxied.open() => proxied.take(told),
             message = next(&call, &socket) => match message {
                 Ok((FromSandbox::Started(what), _)) => applied = what,
-                // Every process of it has ended and its sweep is done. What is left is to take its namespaces apart, for which nobody waits.
+                // Every process of it has ended and its sweep is done. What is left is to take its memory and namespaces apart, for which nobody waits.
                 Ok((FromSandbox::Exited(how), _)) => {
                     exit = Some(how);
                     break;

@@ -1,8 +1,7 @@
 //! What a system call filter can say by a call's number alone, as a search among sorted numbers.
 //!
 //! seccompiler compares a number with one call after another. When a filter is installed, the kernel runs it once for every call that there is, to know
-//! those that it always allows (`seccomp_cache_prepare`, Linux 5.11): for a list of three hundred that takes longer than all other steps of
-//! confining a process.
+//! those that it always allows (`seccomp_cache_prepare`, Linux 5.11): for a list of three hundred that was most of a millisecond of each sandbox.
 
 use seccompiler::sock_filter;
 

@@ -103,7 +103,8 @@ impl<'a> Covers<'a> {
         }
         let Some(root) = self.plan.innermost(path) else { return Ok(()) };
         let writable = root.access == Access::Write;
-        // Where nothing can be written nothing can be moved away either. What stands there may be another session's placeholder, which can go at any moment.
+        // Where nothing can be written nothing can be moved away either. What stands there may be another session's placeholder, which can go
+        // at any moment.
         if matches!(cover, Cover::Protect | Cover::Pin) && !writable {
             return Ok(());
         }

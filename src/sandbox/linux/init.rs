@@ -290,8 +290,8 @@ impl Watching {
         Ok(Self { children, mounts })
     }
 
-    /// Says that the sandbox is ready once the program's process has said so, and waits for its call, which it hands on to that. `None` where none will come, or that process is gone,
-    /// or a cover.
+    /// Says that the sandbox is ready once the program's process has said so, and waits for its call, which it hands on to that. `None` where none
+    /// will come, or that process is gone, or a cover.
     fn wait_for_call(&mut self, launcher: &OwnedFd, program: &OwnedFd, alive: &OwnedFd, watches: Watches) -> Option<Call> {
         let mut watches = Some(watches.descriptor()?);
         rehearsal::hand_over();
@@ -399,8 +399,8 @@ struct Supervisor<'a> {
     group: Option<cgroup::Handle>,
     /// Where the program is observed.
     observer: Option<&'a mut Observer>,
-    /// Whether a worker's word that it is done is enough. Not where it could have changed anything that is to be swept: by the time of its word it may
-    /// not be past its last system call.
+    /// Whether a worker's word that it is done is enough, without waiting until it is gone; it is killed all the same. Not where it could have changed
+    /// anything that is to be swept: who lies about it may not be past its last system call.
     may_say_done: bool,
     /// That word.
     done: Option<Usage>,
@@ -507,8 +507,9 @@ impl Supervisor<'_> {
         Ok(Watched { exit, deserted, refusals: self.refusals })
     }
 
-    /// Takes the filter's listener or a worker's last word, or answers the listener. One that hangs up without having `asked` has nobody left who could ask. It is let be then: to ask it for
-    /// a question can block for ever on older kernels, and a poll of it would return at once, again and again.
+    /// Takes the filter's listener or a worker's last word, or answers the listener. One that hangs up without having `asked` has nobody left who
+    /// could ask. It is let be then: to ask it for a question can block for ever on older kernels, and a poll of it would return at once, again
+    /// and again.
     fn hear(&mut self, asked: bool) {
         if let Some(listening) = self.listening.take() {
             // Closed without a word, there is none: somebody further out listens, or the program was never started.

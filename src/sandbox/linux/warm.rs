@@ -290,3 +290,18 @@ impl Warm {
 pub fn may_begin(mut begin: &PipeReader) -> bool {
     begin.read_exact(&mut [0; GO.len()]).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_begins_by_the_word_alone() {
+        let (waiting, launcher) = std::io::pipe().unwrap();
+        drop(launcher);
+        assert!(!may_begin(&waiting));
+        let (waiting, mut launcher) = std::io::pipe().unwrap();
+        launcher.write_all(GO).unwrap();
+        assert!(may_begin(&waiting));
+    }
+}
